@@ -1,0 +1,166 @@
+"""``attend``: the one attention function, over any pattern, in whichever implementation fits the machine."""
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from efficient_attn.kernels.arguments import Arguments, check, problem_of, settings_of
+from efficient_attn.kernels.bias import RelativeBias
+from efficient_attn.kernels.problem import Problem, Settings
+from efficient_attn.kernels.reference import attend_reference
+from efficient_attn.kernels.shards import attend_sharded
+from efficient_attn.kernels.xla import attend_xla
+from efficient_attn.patterns.algebra import Pattern, PerHead
+from efficient_attn.patterns.block_mask import BlockMask
+
+Implementation = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
+
+# Every implementation there is. `None` takes the first that the current device can run; XLA runs everywhere.
+IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType({"xla": attend_xla, "reference": attend_reference})
+
+# Names that are reserved for kernels of later releases, and what to say until then.
+_PLANNED = ("pallas_tpu", "pallas_gpu")
+
+
+def attend(
+    query: Float[Any, "B T N H"],
+    key: Float[Any, "B S K H"],
+    value: Float[Any, "B S K Hv"],
+    pattern: Pattern | BlockMask,
+    *,
+    query_positions: Int[Any, "..."] | None = None,
+    key_positions: Int[Any, "..."] | None = None,
+    key_mask: Bool[Any, "B S"] | None = None,
+    segment_ids: Any = None,
+    bias: Any = None,
+    scale: float | None = None,
+    logits_soft_cap: float | None = None,
+    dropout_rate: float = 0.0,
+    dropout_key: jax.Array | None = None,
+    query_spec: jax.P | None = None,
+    return_lse: bool = False,
+    implementation: str | None = None,
+) -> Float[Array, "B T N Hv"] | tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
+    """Softmax attention of each query over the keys that ``pattern`` lets it see.
+
+        o_i = sum_j p_ij v_j,   p_ij = exp(s_ij - L_i),   s_ij = scale * q_i . k_j + bias_ij,   L_i = log sum_j exp(s_ij)
+
+    A query that may see no key gives 0, log-sum-exp minus infinity and zero gradients.
+
+    Args:
+      query: ``N`` heads, a multiple of the ``K`` heads of key and value; query head ``n`` reads key head ``n // (N / K)``.
+      key: keys.
+      value: values; their size may differ from that of the keys.
+      pattern: who may attend to whom, by position; or its ``BlockMask`` for these lengths.
+      query_positions: position of each query, ``[T]``, ``[B, T]`` or ``[B, N, T]``; default: its index. They carry decode
+        offsets, ring caches, token orders and packing, and may be traced.
+      key_positions: position of each key, ``[S]``, ``[B, S]`` or ``[B, K, S]``.
+      key_mask: False hides a key from every query; what it holds, NaN included, changes nothing.
+      segment_ids: queries see keys of their own segment only: ``[B, T]`` where ``T == S``, or a pair ``([B, T], [B, S])``.
+      bias: added to the scores: an array broadcastable to ``[B, N, T, S]``, or a ``RelativeBias``. Differentiable.
+      scale: factor of the products; default ``H ** -0.5``.
+      logits_soft_cap: scores become ``cap * tanh(score / cap)``, after the bias.
+      dropout_rate: probability of dropping an attention weight. Needs ``dropout_key``.
+      dropout_key: PRNG key; the weights dropped depend on it and on batch row, head and slots, not on the implementation.
+      query_spec: how ``B, T, N, H`` lie on the current mesh; read from the type on an Explicit mesh. Batch and heads may be
+        sharded; a sharded sequence is refused, never gathered unasked.
+      return_lse: also return the log-sum-exp, float32, differentiable.
+      implementation: a name from ``IMPLEMENTATIONS``: that one runs or raises. None takes the best that works here.
+
+    Returns:
+      The output in the format of ``value``; with ``return_lse`` a pair of it and the log-sum-exp.
+
+    Raises:
+      ValueError: shapes, positions, rates or names that do not fit, with what was expected and what came.
+      NotImplementedError: the named implementation cannot do this here, with the reason.
+
+    Cost: time O(live pairs * (H + Hv)), memory O((T + S) * N * H) beside the arguments; ``"reference"`` is dense.
+    """
+    # `query`, `key` and the rest are gathered once, so that no helper has a signature this long.
+    arguments = Arguments(
+        query, key, value, pattern, query_positions, key_positions, key_mask, segment_ids, bias,
+        scale, logits_soft_cap, dropout_rate, dropout_key,
+    )  # fmt: skip
+    arguments = check(arguments)
+    run = functools.partial(_attend_heads, _implementation(implementation))
+    output, lse = attend_sharded(run, settings_of(arguments), problem_of(arguments), query_spec)
+    output, lse = _to_tokens(output), _to_tokens(lse)
+    return (output, lse) if return_lse else output
+
+
+def _implementation(name: str | None) -> Implementation:
+    if name is None:
+        return IMPLEMENTATIONS["xla"]
+    if name in _PLANNED:
+        raise NotImplementedError(f"implementation {name!r} has not landed yet; these have: {', '.join(IMPLEMENTATIONS)}")
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation must be None or one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
+    return IMPLEMENTATIONS[name]
+
+
+def _to_tokens(x: jax.Array) -> jax.Array:
+    """``[B, K, G, T, ...]`` to ``[B, T, N, ...]``."""
+    return jnp.moveaxis(x.reshape(x.shape[0], -1, *x.shape[3:]), 1, 2)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _attend_heads(run: Implementation, settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
+    """Runs every distinct pattern on the heads that have it."""
+    if not isinstance(settings.pattern, PerHead):
+        return run(settings, problem)
+    distinct = list(dict.fromkeys(settings.pattern.patterns))
+    heads_of = [[h for h, p in enumerate(settings.pattern.patterns) if p == pattern] for pattern in distinct]
+    results = [
+        run(settings_with(settings, pattern), take_heads(problem, heads))
+        for pattern, heads in zip(distinct, heads_of, strict=True)
+    ]
+    back = jnp.argsort(jnp.asarray([h for heads in heads_of for h in heads]))
+    shape = problem.query.shape[1:3]
+
+    def gather(parts):
+        flat = jnp.concatenate([x.reshape(x.shape[0], -1, *x.shape[3:]) for x in parts], axis=1)[:, back]
+        return flat.reshape(flat.shape[0], *shape, *flat.shape[2:])
+
+    return gather([o for o, _ in results]), gather([lse for _, lse in results])
+
+
+def settings_with(settings: Settings, pattern: Pattern) -> Settings:
+    """The same settings under another pattern."""
+    return Settings(pattern, settings.scale, settings.logits_soft_cap, settings.dropout_rate)
+
+
+def take_heads(problem: Problem, heads: list[int]) -> Problem:
+    """The problem of some query heads; grouped heads stay grouped where whole groups are taken."""
+    keys, groups = problem.query.shape[1:3]
+    wanted = sorted({h // groups for h in heads})
+    whole = [k * groups + g for k in wanted for g in range(groups)] == heads
+    kv = jnp.asarray(wanted if whole else [h // groups for h in heads])
+    shape = (len(wanted), groups) if whole else (len(heads), 1)
+    index = jnp.asarray(heads)
+
+    def per_head(x, axis):
+        """Takes the heads of an array whose heads axes are ``[K|1, G|1]`` at ``axis``."""
+        if x is None or x.shape[axis : axis + 2] == (1, 1):
+            return x
+        full = jnp.broadcast_to(x, (*x.shape[:axis], keys, groups, *x.shape[axis + 2 :]))
+        flat = full.reshape(*x.shape[:axis], keys * groups, *x.shape[axis + 2 :])
+        return jnp.take(flat, index, axis=axis).reshape(*x.shape[:axis], *shape, *x.shape[axis + 2 :])
+
+    key_positions = problem.key_positions
+    if key_positions is not None and key_positions.shape[1] != 1:
+        key_positions = key_positions[:, kv]
+    return problem.replace(
+        query=per_head(problem.query, 1),
+        key=problem.key[:, kv],
+        value=problem.value[:, kv],
+        query_positions=per_head(problem.query_positions, 1),
+        key_positions=key_positions,
+        bias=per_head(problem.bias, 1),
+        offset_table=per_head(problem.offset_table, 0),
+        head_index=per_head(problem.head_index, 0),
+    )

@@ -1,0 +1,171 @@
+"""One attention problem, checked and in the layout that every implementation computes in.
+
+Heads are split as ``[K, G]``: ``K`` key heads, each shared by ``G = N / K`` query heads, so that grouped heads are a matter of
+broadcasting and keys are never repeated. Arrays lead with batch and head axes and end with positions.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from efficient_attn.kernels import dropout
+from efficient_attn.kernels.bias import RelativeBias
+from efficient_attn.patterns.algebra import Pattern
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is known before tracing: one compiled program for each value."""
+
+    pattern: Pattern
+    scale: float
+    logits_soft_cap: float | None
+    dropout_rate: float
+
+
+# Which fields are arrays (all but none may be None): every one leads with the batch axis, of size B or 1.
+_BATCHED = ("query", "key", "value", "query_positions", "key_positions", "key_mask", "query_segments", "key_segments", "bias", "batch_index")
+_SHARED = ("offset_table", "head_index", "seed")
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[*_BATCHED, *_SHARED], meta_fields=["bias_first"])
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """The arrays of one attention problem. ``None`` where a feature is not used."""
+
+    query: jax.Array
+    """``[B, K, G, T, H]``"""
+    key: jax.Array
+    """``[B, K, S, H]``"""
+    value: jax.Array
+    """``[B, K, S, Hv]``"""
+    query_positions: jax.Array | None = None
+    """``[B|1, K|1, G|1, T]``; None: the slot index."""
+    key_positions: jax.Array | None = None
+    """``[B|1, K|1, 1, S]``; None: the slot index."""
+    key_mask: jax.Array | None = None
+    """bool ``[B|1, S]``"""
+    query_segments: jax.Array | None = None
+    """``[B|1, T]``"""
+    key_segments: jax.Array | None = None
+    """``[B|1, S]``"""
+    bias: jax.Array | None = None
+    """``[B|1, K|1, G|1, T|1, S|1]``, or ``[B|1, K, G, T, O]`` if it is per query and offset."""
+    batch_index: jax.Array | None = None
+    """``[B]``: number of each batch row in the whole batch, for dropout."""
+    offset_table: jax.Array | None = None
+    """``[K, G, O]``: bias per offset."""
+    head_index: jax.Array | None = None
+    """``[K, G]``: number of each query head, for dropout."""
+    seed: jax.Array | None = None
+    """uint32 scalar: seed of the dropout."""
+    bias_first: int | None = None
+    """Offset of the first column where the bias is by offset; None where ``bias`` is by pairs."""
+
+    def batched(self) -> dict[str, jax.Array]:
+        """The fields that have a row for each batch row."""
+        fields = {name: getattr(self, name) for name in _BATCHED}
+        rows = self.query.shape[0]
+        return {name: x for name, x in fields.items() if x is not None and x.shape[0] == rows}
+
+    def replace(self, **changes: Any) -> "Problem":
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A rectangle of slots: ``height`` queries from ``row``, ``width`` keys from ``column`` (starts may be traced)."""
+
+    row: Any
+    column: Any
+    height: int
+    width: int
+
+    def rows(self, x: jax.Array, axis: int) -> jax.Array:
+        """The tile's part of an axis of queries; an axis of size 1 broadcasts and stays."""
+        return _cut(x, axis, self.row, self.height)
+
+    def columns(self, x: jax.Array, axis: int) -> jax.Array:
+        """The tile's part of an axis of keys, likewise."""
+        return _cut(x, axis, self.column, self.width)
+
+
+def _cut(x: jax.Array, axis: int, start: Any, size: int) -> jax.Array:
+    whole = isinstance(start, int) and start == 0 and x.shape[axis] == size
+    if whole or x.shape[axis] == 1:
+        return x
+    return jax.lax.dynamic_slice_in_dim(x, start, size, axis % x.ndim)
+
+
+def tile_positions(problem: Problem, tile: Tile) -> tuple[jax.Array, jax.Array]:
+    """Positions of the tile's queries ``[b, k, g, height, 1]`` and keys ``[b, k, 1, 1, width]``; sizes of 1 where shared."""
+    if problem.query_positions is None:
+        i = tile.row + jnp.arange(tile.height, dtype=jnp.int32)[None, None, None, :]
+    else:
+        i = tile.rows(problem.query_positions, -1)
+    if problem.key_positions is None:
+        j = tile.column + jnp.arange(tile.width, dtype=jnp.int32)[None, None, None, :]
+    else:
+        j = tile.columns(problem.key_positions, -1)
+    return i[..., :, None], j[..., None, :]
+
+
+def tile_visible(settings: Settings, problem: Problem, tile: Tile) -> jax.Array:
+    """Which pairs of the tile may attend: bool ``[b|1, k|1, g|1, height, width]``."""
+    i, j = tile_positions(problem, tile)
+    visible = jnp.broadcast_to(settings.pattern.allows(i, j), jnp.broadcast_shapes(i.shape, j.shape))
+    if problem.key_mask is not None:
+        visible = visible & tile.columns(problem.key_mask, -1)[:, None, None, None, :]
+    if problem.query_segments is not None:
+        queries = tile.rows(problem.query_segments, -1)[:, None, None, :, None]
+        keys = tile.columns(problem.key_segments, -1)[:, None, None, None, :]
+        visible = visible & (queries == keys)
+    return visible
+
+
+def tile_bias(problem: Problem, tile: Tile) -> jax.Array | None:
+    """The tile's part of the bias before it is spread over pairs: what the backward pass accumulates into."""
+    if problem.offset_table is not None:
+        return problem.offset_table
+    if problem.bias is None:
+        return None
+    part = tile.rows(problem.bias, -2)
+    return part if problem.bias_first is not None else tile.columns(part, -1)
+
+
+def tile_scores(settings: Settings, problem: Problem, tile: Tile, query: jax.Array, key: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Scores of the tile before masking, float32 ``[b, k, g, height, width]``: scaled products, plus bias, then soft-capped."""
+    scores = jnp.einsum("bkgqh,bksh->bkgqs", query, key, preferred_element_type=jnp.float32) * settings.scale
+    if bias is not None:
+        scores = scores + _spread_bias(problem, tile, bias).astype(jnp.float32)
+    if settings.logits_soft_cap is not None:
+        scores = settings.logits_soft_cap * jnp.tanh(scores / settings.logits_soft_cap)
+    return scores
+
+
+def _spread_bias(problem: Problem, tile: Tile, bias: jax.Array) -> jax.Array:
+    """The bias of each pair of the tile."""
+    if problem.bias_first is None:
+        return bias
+    i, j = tile_positions(problem, tile)
+    table = bias[None, :, :, None, :] if problem.offset_table is not None else bias
+    return jnp.take_along_axis(table, RelativeBias(bias, problem.bias_first).columns(i, j), axis=-1, mode="clip")
+
+
+def tile_keep(settings: Settings, problem: Problem, tile: Tile) -> jax.Array | None:
+    """The tile's dropout factors, ``1 / (1 - rate)`` or 0 ``[b, k, g, height, width]``; None without dropout."""
+    if settings.dropout_rate == 0.0:
+        return None
+    kept = dropout.keep(
+        problem.seed,
+        problem.batch_index[:, None, None, None, None],
+        problem.head_index[None, :, :, None, None],
+        (tile.row + jnp.arange(tile.height, dtype=jnp.int32))[None, None, None, :, None],
+        (tile.column + jnp.arange(tile.width, dtype=jnp.int32))[None, None, None, None, :],
+        settings.dropout_rate,
+    )
+    return kept * jnp.float32(1.0 / (1.0 - settings.dropout_rate))

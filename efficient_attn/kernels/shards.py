@@ -1,0 +1,95 @@
+"""``attend`` on a mesh: each device computes its own batch rows and heads, by ``shard_map``.
+
+The kernels are not for the compiler to partition: a Pallas kernel cannot be, and a scan over slabs would be gathered.
+"""
+
+from collections.abc import Callable
+
+import jax
+from jax.sharding import AxisType
+
+from efficient_attn.kernels.problem import Problem, Settings
+
+Run = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
+
+
+def attend_sharded(run: Run, settings: Settings, problem: Problem, query_spec: jax.P | None) -> tuple[jax.Array, jax.Array]:
+    """Runs ``run`` on every device's part, or as it is where nothing is sharded.
+
+    Args:
+      run: computes output ``[B, K, G, T, Hv]`` and log-sum-exp ``[B, K, G, T]`` of a problem.
+      settings: static settings.
+      problem: the whole problem.
+      query_spec: mesh axes of ``B, T, N, H``; None reads them from the query's type on an Explicit mesh.
+
+    Raises:
+      ValueError: if the tokens or the head size are sharded, or heads are sharded more finely than key heads divide.
+    """
+    batch, heads = _axes(problem, query_spec)
+    if not batch and not heads:
+        return run(settings, problem)
+    mesh = jax.sharding.get_abstract_mesh()
+    _check_heads(mesh, settings, problem, heads)
+    specs = _specs(problem, batch, heads)
+    out = (jax.P(batch, heads, None, None, None), jax.P(batch, heads, None, None))
+    # The trees are flattened because a spec of None inside a pytree node would be read as an absent node.
+    leaves, tree = jax.tree.flatten(problem)
+    flat = jax.shard_map(
+        lambda *parts: run(settings, jax.tree.unflatten(tree, parts)), in_specs=tuple(specs), out_specs=out, check_vma=False
+    )
+    return flat(*leaves)
+
+
+def _axes(problem: Problem, spec: jax.P | None):
+    """The mesh axes of batch and of heads."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        if spec is not None and any(spec):
+            raise ValueError(f"query_spec={spec} needs a mesh: call attend under jax.set_mesh(mesh)")
+        return None, None
+    explicit = all(kind == AxisType.Explicit for kind in mesh.axis_types)
+    if spec is None and explicit:
+        b, k, g, t, h = jax.typeof(problem.query).sharding.spec
+        if g is not None:
+            raise ValueError("key heads must be divisible among the devices that share the query heads")
+        spec = jax.P(b, t, k, h)
+    if spec is None:
+        return None, None
+    b, t, n, h = (*spec, None, None, None, None)[:4]
+    if t is not None or h is not None:
+        raise ValueError(
+            f"attend shards batch and heads; query_spec={spec} shards the tokens or the head size. Gather the sequence "
+            "yourself (jax.lax.with_sharding_constraint) if that is what you want"
+        )
+    return b, n
+
+
+def _check_heads(mesh, settings: Settings, problem: Problem, heads) -> None:
+    names = () if heads is None else heads if isinstance(heads, tuple) else (heads,)
+    devices = 1
+    for name in names:
+        devices *= mesh.shape[name]
+    if problem.key.shape[1] % devices:
+        raise ValueError(f"{problem.key.shape[1]} key heads cannot be divided among {devices} devices of mesh axis {heads!r}")
+    if devices > 1 and hasattr(settings.pattern, "patterns"):
+        raise NotImplementedError("per-head patterns with heads sharded over devices: shard the batch instead")
+
+
+def _specs(problem: Problem, batch, heads) -> list[jax.P]:
+    """A spec for each leaf, following the axes that ``Problem`` documents; axes of size 1 stay whole."""
+    rows, keys = problem.query.shape[0], problem.key.shape[1]
+
+    def spec(path, x: jax.Array) -> jax.P:
+        name = path[0].name
+        axes: list = [None] * x.ndim
+        if name in ("offset_table", "head_index"):
+            axes[0] = heads
+        elif name != "seed":
+            axes[0] = batch if x.shape[0] == rows else None
+            if x.ndim >= 4 and x.shape[1] == keys:
+                axes[1] = heads
+        return jax.P(*axes)
+
+    return [spec(path, x) for path, x in jax.tree_util.tree_leaves_with_path(problem)]
+
+

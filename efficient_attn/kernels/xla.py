@@ -1,0 +1,284 @@
+"""Attention over live blocks in plain ``jnp``: runs on every backend, O(live) time, O(n) memory, a backward that recomputes.
+
+Rows of queries are scanned; each row visits the slabs of its schedule with a running softmax (none where one slab is all).
+Nothing of size ``T * S`` exists. The backward pass keeps output and log-sum-exp, visits the same slabs once, and accumulates
+the gradients of keys and values in place: five products a slab, deterministic.
+
+References:
+  Rabe, Staats, "Self-attention Does Not Need O(n^2) Memory", 2021.
+  Dao et al., "FlashAttention", 2022, algorithms 1 and 4.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from efficient_attn.kernels.problem import (
+    Problem,
+    Settings,
+    Tile,
+    tile_bias,
+    tile_keep,
+    tile_scores,
+    tile_visible,
+)
+from efficient_attn.kernels.schedule import Schedule, dynamic_schedule, static_schedule
+
+# Bytes of one slab of scores that are computed at a time; a larger batch is cut. A few MB stay in a CPU's last-level cache.
+_SLAB_BYTES = 6 * 2**20
+
+Operands = dict[str, jax.Array]
+
+
+def attend_xla(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
+    """Output ``[B, K, G, T, Hv]`` in the value's format and log-sum-exp ``[B, K, G, T]`` in float32."""
+    positions_known = problem.query_positions is None and problem.key_positions is None
+    if positions_known and problem.query_segments is None:
+        schedule = static_schedule(settings.pattern, problem.query.shape[3], problem.key.shape[2])
+    else:
+        schedule = dynamic_schedule(settings, problem)
+    return attend_scheduled(settings, problem, schedule)
+
+
+def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -> tuple[jax.Array, jax.Array]:
+    """Attention over the slabs of ``schedule``, a part of the batch at a time."""
+    q_len = problem.query.shape[3]
+    problem = _pad_queries(problem, schedule.height)
+    heads = problem.query.shape[1] * problem.query.shape[2]
+    part = _batch_part(problem.query.shape[0], heads * schedule.height * schedule.width * 4)
+    batched = problem.batched()
+    parts = {name: x.reshape(-1, part, *x.shape[1:]) for name, x in batched.items()}
+    run = functools.partial(_attend, settings)
+    if len(next(iter(parts.values()))) == 1:
+        output, lse = run(schedule, problem)
+    else:
+        output, lse = jax.lax.map(lambda fields: run(schedule, problem.replace(**fields)), parts)
+        output, lse = (x.reshape(-1, *x.shape[2:]) for x in (output, lse))
+    return output[:, :, :, :q_len], lse[:, :, :, :q_len]
+
+
+def _batch_part(batch: int, bytes_per_row: int) -> int:
+    """The largest divisor of the batch whose slabs fit ``_SLAB_BYTES``, at least 1."""
+    return max(d for d in range(1, batch + 1) if batch % d == 0 and (d == 1 or d * bytes_per_row <= _SLAB_BYTES))
+
+
+def _pad_queries(problem: Problem, height: int) -> Problem:
+    """Queries padded to whole rows. Padded ones see what they will: their outputs are cut off and get no gradient."""
+    short = -problem.query.shape[3] % height
+    if not short:
+        return problem
+    pad = lambda x, axis: None if x is None else _pad_end(x, axis, short)  # noqa: E731
+    bias = problem.bias
+    return problem.replace(
+        query=pad(problem.query, 3),
+        query_positions=pad(problem.query_positions, 3),
+        query_segments=pad(problem.query_segments, 1),
+        bias=bias if bias is None or bias.shape[3] == 1 else pad(bias, 3),
+    )
+
+
+def _pad_end(x: jax.Array, axis: int, count: int) -> jax.Array:
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, count)
+    return jnp.pad(x, widths)
+
+
+class _Softmax(NamedTuple):
+    """A softmax under way: unnormalised output, greatest score, sum of exponentials."""
+
+    output: jax.Array
+    peak: jax.Array
+    total: jax.Array
+
+    def finish(self) -> tuple[jax.Array, jax.Array]:
+        """Output and log-sum-exp; 0 and -inf where nothing was seen."""
+        seen = self.total > 0
+        total = jnp.where(seen, self.total, 1.0)
+        lse = jnp.where(seen, _finite(self.peak) + jnp.log(total), -jnp.inf)
+        return self.output / total[..., None], lse
+
+    def merge(self, other: "_Softmax") -> "_Softmax":
+        """The softmax over both sets of keys."""
+        peak = jnp.maximum(self.peak, other.peak)
+        mine, theirs = (jnp.exp(x.peak - _finite(peak)) for x in (self, other))
+        output = self.output * mine[..., None] + other.output * theirs[..., None]
+        return _Softmax(output, peak, self.total * mine + other.total * theirs)
+
+
+def _finite(peak: jax.Array) -> jax.Array:
+    """-inf, the peak of nothing, as 0, so that differences with it stay numbers."""
+    return jnp.where(jnp.isneginf(peak), 0.0, peak)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[jax.Array, jax.Array]:
+    output, lse = _forward(settings, schedule, problem)
+    return output, lse
+
+
+def _forward(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[jax.Array, jax.Array]:
+    def row(_, xs):
+        index, query = xs
+        tile = _RowOfTiles(schedule, index)
+        if schedule.single:
+            softmax = _slab(settings, problem, tile.at(tile.begin), tile.low(tile.begin), query)
+        else:
+            step = lambda s, running: running.merge(_slab(settings, problem, tile.at(s), tile.low(s), query))  # noqa: E731
+            softmax = jax.lax.fori_loop(tile.begin, tile.end, step, _nothing(query, problem.value))
+        output, lse = softmax.finish()
+        return None, (output.astype(problem.value.dtype), lse)
+
+    rows = _split_rows(problem.query, schedule.height)
+    _, (output, lse) = jax.lax.scan(row, None, (jnp.arange(rows.shape[0]), rows))
+    return _join_rows(output), _join_rows(lse)
+
+
+class _RowOfTiles:
+    """The tiles that one row of queries visits."""
+
+    def __init__(self, schedule: Schedule, index: jax.Array):
+        self.schedule, self.row = schedule, index * schedule.height
+        self.begin, self.end = jnp.asarray(schedule.begin)[index], jnp.asarray(schedule.end)[index]
+
+    def at(self, slab: jax.Array) -> Tile:
+        return Tile(self.row, jnp.asarray(self.schedule.start)[slab], self.schedule.height, self.schedule.width)
+
+    def low(self, slab: jax.Array) -> jax.Array:
+        return jnp.asarray(self.schedule.low)[slab]
+
+
+def _split_rows(x: jax.Array, height: int) -> jax.Array:
+    """``[B, K, G, T, ...]`` to ``[rows, B, K, G, height, ...]``."""
+    return jnp.moveaxis(x.reshape(*x.shape[:3], -1, height, *x.shape[4:]), 3, 0)
+
+
+def _join_rows(x: jax.Array) -> jax.Array:
+    """The inverse of ``_split_rows``."""
+    x = jnp.moveaxis(x, 0, 3)
+    return x.reshape(*x.shape[:3], -1, *x.shape[5:])
+
+
+def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
+    """The softmax over no keys."""
+    shape = query.shape[:-1]
+    output = jnp.zeros((*shape, value.shape[-1]), jnp.float32)
+    return _Softmax(output, jnp.full(shape, -jnp.inf, jnp.float32), jnp.zeros(shape, jnp.float32))
+
+
+def _slab(settings: Settings, problem: Problem, tile: Tile, low: jax.Array, query: jax.Array) -> _Softmax:
+    """The softmax of one row of queries over one slab of keys."""
+    key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
+    scores = tile_scores(settings, problem, tile, query, key, tile_bias(problem, tile))
+    scores = jnp.where(_visible(settings, problem, tile, low), scores, -jnp.inf)
+    peak = scores.max(-1)
+    weights = jnp.exp(scores - _finite(peak)[..., None])
+    total = weights.sum(-1)
+    keep = tile_keep(settings, problem, tile)
+    weights = (weights if keep is None else weights * keep).astype(value.dtype)
+    return _Softmax(jnp.einsum("bkgqs,bksh->bkgqh", weights, value, preferred_element_type=jnp.float32), peak, total)
+
+
+def _visible(settings: Settings, problem: Problem, tile: Tile, low: jax.Array) -> jax.Array:
+    """``tile_visible`` without the keys that the slab before has covered."""
+    slots = tile.column + jnp.arange(tile.width, dtype=jnp.int32)
+    return tile_visible(settings, problem, tile) & (slots >= low)
+
+
+def _attend_forward(settings: Settings, schedule: Schedule, problem: Problem):
+    output, lse = _forward(settings, schedule, problem)
+    return (output, lse), (schedule, problem, output, lse)
+
+
+class _Gradients(NamedTuple):
+    """Gradients that every row adds to."""
+
+    key: jax.Array
+    value: jax.Array
+    bias: jax.Array | None
+
+
+def _attend_backward(settings: Settings, saved, cotangents):
+    schedule, problem, output, lse = saved
+    d_output, d_lse = cotangents
+    # The softmax's backward needs sum_j p_ij dp_ij, which is the product of output and its cotangent.
+    centre = jnp.einsum("bkgqh,bkgqh->bkgq", output.astype(jnp.float32), d_output.astype(jnp.float32))
+    centre = centre - jnp.where(jnp.isneginf(lse), 0.0, d_lse)
+
+    def row(grads: _Gradients, xs):
+        index, query, d_row, lse_row, centre_row = xs
+        tiles = _RowOfTiles(schedule, index)
+        visit = functools.partial(_slab_backward, settings, problem, tiles, query, d_row, _finite(lse_row), centre_row)
+        start = (jnp.zeros(query.shape, jnp.float32), grads)
+        d_query, grads = visit(tiles.begin, start) if schedule.single else jax.lax.fori_loop(tiles.begin, tiles.end, visit, start)
+        return grads, d_query.astype(query.dtype)
+
+    rows = [_split_rows(x, schedule.height) for x in (problem.query, d_output, lse, centre)]
+    grads, d_query = jax.lax.scan(row, _zero_gradients(problem), (jnp.arange(rows[0].shape[0]), *rows))
+    return jax.tree.map(_no_gradient, schedule), _cotangent(problem, _join_rows(d_query), grads)
+
+
+def _zero_gradients(problem: Problem) -> _Gradients:
+    bias = problem.bias if problem.offset_table is None else problem.offset_table
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), _Gradients(problem.key, problem.value, bias))
+
+
+def _cotangent(problem: Problem, d_query: jax.Array, grads: _Gradients) -> Problem:
+    """The cotangent of every field of the problem: zero for what is not differentiable."""
+    cotangent = jax.tree.map(_no_gradient, problem)
+    changes = {"query": d_query, "key": grads.key.astype(problem.key.dtype), "value": grads.value.astype(problem.value.dtype)}
+    if grads.bias is not None:
+        field = "bias" if problem.offset_table is None else "offset_table"
+        changes[field] = grads.bias.astype(getattr(problem, field).dtype)
+    return cotangent.replace(**changes)
+
+
+def _no_gradient(x: Any):
+    if jnp.issubdtype(jnp.result_type(x), jnp.floating):
+        return jnp.zeros(jnp.shape(x), jnp.result_type(x))
+    return np.zeros(jnp.shape(x), jax.dtypes.float0)
+
+
+def _slab_backward(settings, problem: Problem, tiles: _RowOfTiles, query, d_row, lse, centre, slab, carry):
+    """Adds one slab's part to the gradients of its row's queries and of its keys, values and bias."""
+    d_query, grads = carry
+    tile, low = tiles.at(slab), tiles.low(slab)
+    key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
+    scores, pull = jax.vjp(functools.partial(tile_scores, settings, problem, tile), query, key, tile_bias(problem, tile))
+    weights = jnp.where(_visible(settings, problem, tile, low), jnp.exp(scores - lse[..., None]), 0.0)
+    d_weights = jnp.einsum("bkgqh,bksh->bkgqs", d_row, value, preferred_element_type=jnp.float32)
+    keep = tile_keep(settings, problem, tile)
+    dropped = weights if keep is None else weights * keep
+    d_weights = d_weights if keep is None else d_weights * keep
+    d_value = jnp.einsum("bkgqs,bkgqh->bksh", dropped.astype(d_row.dtype), d_row, preferred_element_type=jnp.float32)
+    d_row_query, d_key, d_bias = pull(weights * (d_weights - centre[..., None]))
+    grads = _Gradients(
+        _add_slab(grads.key, d_key, tile), _add_slab(grads.value, d_value, tile), _add_bias(problem, grads.bias, d_bias, tile)
+    )
+    return d_query + d_row_query.astype(jnp.float32), grads
+
+
+def _add_slab(total: jax.Array, part: jax.Array, tile: Tile) -> jax.Array:
+    old = jax.lax.dynamic_slice_in_dim(total, tile.column, tile.width, 2)
+    return jax.lax.dynamic_update_slice_in_dim(total, old + part.astype(jnp.float32), tile.column, 2)
+
+
+def _add_bias(problem: Problem, total: jax.Array | None, part: jax.Array | None, tile: Tile) -> jax.Array | None:
+    """Adds the gradient of ``tile_bias`` where that part was cut from."""
+    if total is None or part is None:
+        return None
+    part = part.astype(jnp.float32)
+    if problem.offset_table is not None:
+        return total + part
+    starts = [0] * total.ndim
+    if total.shape[3] != 1:
+        starts[3] = tile.row
+    if problem.bias_first is None and total.shape[4] != 1:
+        starts[4] = tile.column
+    old = jax.lax.dynamic_slice(total, starts, part.shape)
+    return jax.lax.dynamic_update_slice(total, old + part, starts)
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
