@@ -188,9 +188,9 @@ def problem_of(a: Arguments) -> Problem:
     grouped = lambda x, axis: x.reshape(*x.shape[:axis], *_split(x.shape[axis], keys, groups), *x.shape[axis + 1 :])  # noqa: E731
     key, value = _hide(a.key, a.key_mask), _hide(a.value, a.key_mask)
     problem = Problem(
-        query=grouped(jnp.swapaxes(a.query, 1, 2), 1),
-        key=jnp.swapaxes(key, 1, 2),
-        value=jnp.swapaxes(value, 1, 2),
+        query=grouped(a.query, 2),
+        key=key,
+        value=value,
         query_positions=None if a.query_positions is None else grouped(_with_heads(a.query_positions), 1),
         key_positions=None if a.key_positions is None else _with_heads(a.key_positions)[:, :, None],
         key_mask=a.key_mask,

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, problem_of, settings_of
@@ -89,7 +90,8 @@ def attend(
     arguments = check(arguments)
     run = functools.partial(_attend_heads, _implementation(implementation))
     output, lse = attend_sharded(run, settings_of(arguments), problem_of(arguments), query_spec)
-    output, lse = _to_tokens(output), _to_tokens(lse)
+    output = output.reshape(*output.shape[:2], -1, output.shape[-1])
+    lse = lse.reshape(*lse.shape[:2], -1)
     return (output, lse) if return_lse else output
 
 
@@ -103,11 +105,6 @@ def _implementation(name: str | None) -> Implementation:
     return IMPLEMENTATIONS[name]
 
 
-def _to_tokens(x: jax.Array) -> jax.Array:
-    """``[B, K, G, T, ...]`` to ``[B, T, N, ...]``."""
-    return jnp.moveaxis(x.reshape(x.shape[0], -1, *x.shape[3:]), 1, 2)
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _attend_heads(run: Implementation, settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
     """Runs every distinct pattern on the heads that have it."""
@@ -119,12 +116,12 @@ def _attend_heads(run: Implementation, settings: Settings, problem: Problem) -> 
         run(settings_with(settings, pattern), take_heads(problem, heads))
         for pattern, heads in zip(distinct, heads_of, strict=True)
     ]
-    back = jnp.argsort(jnp.asarray([h for heads in heads_of for h in heads]))
-    shape = problem.query.shape[1:3]
+    back = np.argsort([h for heads in heads_of for h in heads])
+    shape = problem.query.shape[2:4]
 
     def gather(parts):
-        flat = jnp.concatenate([x.reshape(x.shape[0], -1, *x.shape[3:]) for x in parts], axis=1)[:, back]
-        return flat.reshape(flat.shape[0], *shape, *flat.shape[2:])
+        flat = jnp.concatenate([x.reshape(*x.shape[:2], -1, *x.shape[4:]) for x in parts], axis=2)[:, :, back]
+        return flat.reshape(*flat.shape[:2], *shape, *flat.shape[3:])
 
     return gather([o for o, _ in results]), gather([lse for _, lse in results])
 
@@ -136,12 +133,12 @@ def settings_with(settings: Settings, pattern: Pattern) -> Settings:
 
 def take_heads(problem: Problem, heads: list[int]) -> Problem:
     """The problem of some query heads; grouped heads stay grouped where whole groups are taken."""
-    keys, groups = problem.query.shape[1:3]
+    keys, groups = problem.query.shape[2:4]
     wanted = sorted({h // groups for h in heads})
     whole = [k * groups + g for k in wanted for g in range(groups)] == heads
-    kv = jnp.asarray(wanted if whole else [h // groups for h in heads])
+    kv = np.asarray(wanted if whole else [h // groups for h in heads])
     shape = (len(wanted), groups) if whole else (len(heads), 1)
-    index = jnp.asarray(heads)
+    index = np.asarray(heads)
 
     def per_head(x, axis):
         """Takes the heads of an array whose heads axes are ``[K|1, G|1]`` at ``axis``."""
@@ -155,9 +152,9 @@ def take_heads(problem: Problem, heads: list[int]) -> Problem:
     if key_positions is not None and key_positions.shape[1] != 1:
         key_positions = key_positions[:, kv]
     return problem.replace(
-        query=per_head(problem.query, 1),
-        key=problem.key[:, kv],
-        value=problem.value[:, kv],
+        query=per_head(problem.query, 2),
+        key=problem.key[:, :, kv],
+        value=problem.value[:, :, kv],
         query_positions=per_head(problem.query_positions, 1),
         key_positions=key_positions,
         bias=per_head(problem.bias, 1),

@@ -1,7 +1,7 @@
 """One attention problem, checked and in the layout that every implementation computes in.
 
 Heads are split as ``[K, G]``: ``K`` key heads, each shared by ``G = N / K`` query heads, so that grouped heads are a matter of
-broadcasting and keys are never repeated. Arrays lead with batch and head axes and end with positions.
+broadcasting and keys are never repeated. Tiles of scores are ``[b, k, g, height, width]``.
 """
 
 import dataclasses
@@ -37,11 +37,11 @@ class Problem:
     """The arrays of one attention problem. ``None`` where a feature is not used."""
 
     query: jax.Array
-    """``[B, K, G, T, H]``"""
+    """``[B, T, K, G, H]``"""
     key: jax.Array
-    """``[B, K, S, H]``"""
+    """``[B, S, K, H]``"""
     value: jax.Array
-    """``[B, K, S, Hv]``"""
+    """``[B, S, K, Hv]``"""
     query_positions: jax.Array | None = None
     """``[B|1, K|1, G|1, T]``; None: the slot index."""
     key_positions: jax.Array | None = None
@@ -138,13 +138,37 @@ def tile_bias(problem: Problem, tile: Tile) -> jax.Array | None:
 
 
 def tile_scores(settings: Settings, problem: Problem, tile: Tile, query: jax.Array, key: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Scores of the tile before masking, float32 ``[b, k, g, height, width]``: scaled products, plus bias, then soft-capped."""
-    scores = jnp.einsum("bkgqh,bksh->bkgqs", query, key, preferred_element_type=jnp.float32) * settings.scale
+    """Scores of the tile before masking: scaled products, plus bias, then soft-capped.
+
+    Args:
+      settings: scale and soft cap.
+      problem: positions, for a bias by offset.
+      tile: the rectangle of slots.
+      query: ``[b, k, g, height, H]``.
+      key: ``[b, k, width, H]``.
+      bias: what ``tile_bias`` gave.
+
+    Returns:
+      float32 ``[b, k, g, height, width]``.
+    """
+    scores = group_products(query, key, transpose_right=True) * settings.scale
     if bias is not None:
         scores = scores + _spread_bias(problem, tile, bias).astype(jnp.float32)
     if settings.logits_soft_cap is not None:
         scores = settings.logits_soft_cap * jnp.tanh(scores / settings.logits_soft_cap)
     return scores
+
+
+def group_products(left: jax.Array, right: jax.Array, *, transpose_right: bool = False) -> jax.Array:
+    """Matrix products of ``left [b, k, g, height, x]`` and the ``right [b, k, x, y]`` that its group shares, in float32.
+
+    Batch and key heads become one batch axis, group and height one axis of rows: XLA's CPU products run a quarter faster so.
+    """
+    b, k, g, height, x = left.shape
+    equation = "zmx,zyx->zmy" if transpose_right else "zmx,zxy->zmy"
+    rows, columns = left.reshape(b * k, g * height, x), right.reshape(b * k, *right.shape[2:])
+    product = jnp.einsum(equation, rows, columns, preferred_element_type=jnp.float32)
+    return product.reshape(b, k, g, height, -1)
 
 
 def _spread_bias(problem: Problem, tile: Tile, bias: jax.Array) -> jax.Array:

@@ -20,9 +20,10 @@ from efficient_attn.kernels.problem import (
 
 
 def attend_reference(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """Output ``[B, K, G, T, Hv]`` in the value's format and log-sum-exp ``[B, K, G, T]`` in float32."""
-    whole = Tile(0, 0, problem.query.shape[3], problem.key.shape[2])
-    query, key, value = (x.astype(jnp.float32) for x in (problem.query, problem.key, problem.value))
+    """Output ``[B, T, K, G, Hv]`` in the value's format and log-sum-exp ``[B, T, K, G]`` in float32."""
+    whole = Tile(0, 0, problem.query.shape[1], problem.key.shape[1])
+    query = jnp.einsum("btkgh->bkgth", problem.query.astype(jnp.float32))
+    key, value = (jnp.swapaxes(x.astype(jnp.float32), 1, 2) for x in (problem.key, problem.value))
     with jax.default_matmul_precision("highest"):
         scores = tile_scores(settings, problem, whole, query, key, tile_bias(problem, whole))
         visible = jnp.broadcast_to(tile_visible(settings, problem, whole), scores.shape)
@@ -32,5 +33,5 @@ def attend_reference(settings: Settings, problem: Problem) -> tuple[jax.Array, j
         weights = jnp.where(visible, jnp.exp(jnp.where(visible, scores - lse, 0.0)), 0.0)
         keep = tile_keep(settings, problem, whole)
         weights = weights if keep is None else weights * keep
-        output = jnp.einsum("bkgqs,bksh->bkgqh", weights, value)
-    return output.astype(problem.value.dtype), jnp.where(some, lse, -jnp.inf)[..., 0]
+        output = jnp.einsum("bkgts,bksh->btkgh", weights, value)
+    return output.astype(problem.value.dtype), jnp.moveaxis(jnp.where(some, lse, -jnp.inf)[..., 0], 3, 1)

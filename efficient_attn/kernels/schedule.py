@@ -117,7 +117,7 @@ def dynamic_schedule(settings: Settings, problem: Problem) -> Schedule:
 
     A block is live if, by the ranges of positions and segments in it, some pair of some batch row and head may attend.
     """
-    q_len, k_len = problem.query.shape[3], problem.key.shape[2]
+    q_len, k_len = problem.query.shape[1], problem.key.shape[1]
     height, width = block_sizes(q_len, k_len)
     width = min(width, k_len)
     live = _live(settings, problem, height, width)
@@ -131,7 +131,7 @@ def dynamic_schedule(settings: Settings, problem: Problem) -> Schedule:
 
 def _live(settings: Settings, problem: Problem, height: int, width: int) -> jax.Array:
     """Bool ``[rows, columns]`` of blocks."""
-    q_len, k_len = problem.query.shape[3], problem.key.shape[2]
+    q_len, k_len = problem.query.shape[1], problem.key.shape[1]
     q_pos, k_pos = problem.query_positions, problem.key_positions
     q_pos = jnp.arange(q_len, dtype=jnp.int32)[None, None, None] if q_pos is None else q_pos
     k_pos = jnp.arange(k_len, dtype=jnp.int32)[None, None, None] if k_pos is None else k_pos

@@ -17,7 +17,7 @@ def attend_sharded(run: Run, settings: Settings, problem: Problem, query_spec: j
     """Runs ``run`` on every device's part, or as it is where nothing is sharded.
 
     Args:
-      run: computes output ``[B, K, G, T, Hv]`` and log-sum-exp ``[B, K, G, T]`` of a problem.
+      run: computes output ``[B, T, K, G, Hv]`` and log-sum-exp ``[B, T, K, G]`` of a problem.
       settings: static settings.
       problem: the whole problem.
       query_spec: mesh axes of ``B, T, N, H``; None reads them from the query's type on an Explicit mesh.
@@ -31,7 +31,7 @@ def attend_sharded(run: Run, settings: Settings, problem: Problem, query_spec: j
     mesh = jax.sharding.get_abstract_mesh()
     _check_heads(mesh, settings, problem, heads)
     specs = _specs(problem, batch, heads)
-    out = (jax.P(batch, heads, None, None, None), jax.P(batch, heads, None, None))
+    out = (jax.P(batch, None, heads, None, None), jax.P(batch, None, heads, None))
     # The trees are flattened because a spec of None inside a pytree node would be read as an absent node.
     leaves, tree = jax.tree.flatten(problem)
     flat = jax.shard_map(
@@ -49,7 +49,7 @@ def _axes(problem: Problem, spec: jax.P | None):
         return None, None
     explicit = all(kind == AxisType.Explicit for kind in mesh.axis_types)
     if spec is None and explicit:
-        b, k, g, t, h = jax.typeof(problem.query).sharding.spec
+        b, t, k, g, h = jax.typeof(problem.query).sharding.spec
         if g is not None:
             raise ValueError("key heads must be divisible among the devices that share the query heads")
         spec = jax.P(b, t, k, h)
@@ -69,15 +69,15 @@ def _check_heads(mesh, settings: Settings, problem: Problem, heads) -> None:
     devices = 1
     for name in names:
         devices *= mesh.shape[name]
-    if problem.key.shape[1] % devices:
-        raise ValueError(f"{problem.key.shape[1]} key heads cannot be divided among {devices} devices of mesh axis {heads!r}")
+    if problem.key.shape[2] % devices:
+        raise ValueError(f"{problem.key.shape[2]} key heads cannot be divided among {devices} devices of mesh axis {heads!r}")
     if devices > 1 and hasattr(settings.pattern, "patterns"):
         raise NotImplementedError("per-head patterns with heads sharded over devices: shard the batch instead")
 
 
 def _specs(problem: Problem, batch, heads) -> list[jax.P]:
     """A spec for each leaf, following the axes that ``Problem`` documents; axes of size 1 stay whole."""
-    rows, keys = problem.query.shape[0], problem.key.shape[1]
+    rows, keys = problem.query.shape[0], problem.key.shape[2]
 
     def spec(path, x: jax.Array) -> jax.P:
         name = path[0].name
@@ -86,8 +86,9 @@ def _specs(problem: Problem, batch, heads) -> list[jax.P]:
             axes[0] = heads
         elif name != "seed":
             axes[0] = batch if x.shape[0] == rows else None
-            if x.ndim >= 4 and x.shape[1] == keys:
-                axes[1] = heads
+            heads_axis = 2 if name in ("query", "key", "value") else 1
+            if x.ndim >= 4 and x.shape[heads_axis] == keys:
+                axes[heads_axis] = heads
         return jax.P(*axes)
 
     return [spec(path, x) for path, x in jax.tree_util.tree_leaves_with_path(problem)]

@@ -20,6 +20,7 @@ from efficient_attn.kernels.problem import (
     Problem,
     Settings,
     Tile,
+    group_products,
     tile_bias,
     tile_keep,
     tile_scores,
@@ -34,10 +35,10 @@ Operands = dict[str, jax.Array]
 
 
 def attend_xla(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """Output ``[B, K, G, T, Hv]`` in the value's format and log-sum-exp ``[B, K, G, T]`` in float32."""
+    """Output ``[B, T, K, G, Hv]`` in the value's format and log-sum-exp ``[B, T, K, G]`` in float32."""
     positions_known = problem.query_positions is None and problem.key_positions is None
     if positions_known and problem.query_segments is None:
-        schedule = static_schedule(settings.pattern, problem.query.shape[3], problem.key.shape[2])
+        schedule = static_schedule(settings.pattern, problem.query.shape[1], problem.key.shape[1])
     else:
         schedule = dynamic_schedule(settings, problem)
     return attend_scheduled(settings, problem, schedule)
@@ -45,9 +46,11 @@ def attend_xla(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Arr
 
 def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -> tuple[jax.Array, jax.Array]:
     """Attention over the slabs of ``schedule``, a part of the batch at a time."""
-    q_len = problem.query.shape[3]
+    q_len = problem.query.shape[1]
     problem = _pad_queries(problem, schedule.height)
-    heads = problem.query.shape[1] * problem.query.shape[2]
+    # Slabs of keys are cut from this layout once per row of queries, so it pays to lay the keys out by heads once.
+    problem = problem.replace(key=jnp.swapaxes(problem.key, 1, 2), value=jnp.swapaxes(problem.value, 1, 2))
+    heads = problem.query.shape[2] * problem.query.shape[3]
     part = _batch_part(problem.query.shape[0], heads * schedule.height * schedule.width * 4)
     batched = problem.batched()
     parts = {name: x.reshape(-1, part, *x.shape[1:]) for name, x in batched.items()}
@@ -57,7 +60,7 @@ def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -
     else:
         output, lse = jax.lax.map(lambda fields: run(schedule, problem.replace(**fields)), parts)
         output, lse = (x.reshape(-1, *x.shape[2:]) for x in (output, lse))
-    return output[:, :, :, :q_len], lse[:, :, :, :q_len]
+    return output[:, :q_len], lse[:, :q_len]
 
 
 def _batch_part(batch: int, bytes_per_row: int) -> int:
@@ -67,13 +70,13 @@ def _batch_part(batch: int, bytes_per_row: int) -> int:
 
 def _pad_queries(problem: Problem, height: int) -> Problem:
     """Queries padded to whole rows. Padded ones see what they will: their outputs are cut off and get no gradient."""
-    short = -problem.query.shape[3] % height
+    short = -problem.query.shape[1] % height
     if not short:
         return problem
     pad = lambda x, axis: None if x is None else _pad_end(x, axis, short)  # noqa: E731
     bias = problem.bias
     return problem.replace(
-        query=pad(problem.query, 3),
+        query=pad(problem.query, 1),
         query_positions=pad(problem.query_positions, 3),
         query_segments=pad(problem.query_segments, 1),
         bias=bias if bias is None or bias.shape[3] == 1 else pad(bias, 3),
@@ -97,20 +100,18 @@ class _Softmax(NamedTuple):
         """Output and log-sum-exp; 0 and -inf where nothing was seen."""
         seen = self.total > 0
         total = jnp.where(seen, self.total, 1.0)
-        lse = jnp.where(seen, _finite(self.peak) + jnp.log(total), -jnp.inf)
-        return self.output / total[..., None], lse
+        return self.output / total[..., None], jnp.where(seen, self.peak + jnp.log(total), -jnp.inf)
 
     def merge(self, other: "_Softmax") -> "_Softmax":
         """The softmax over both sets of keys."""
         peak = jnp.maximum(self.peak, other.peak)
-        mine, theirs = (jnp.exp(x.peak - _finite(peak)) for x in (self, other))
+        mine, theirs = jnp.exp(self.peak - peak), jnp.exp(other.peak - peak)
         output = self.output * mine[..., None] + other.output * theirs[..., None]
         return _Softmax(output, peak, self.total * mine + other.total * theirs)
 
 
-def _finite(peak: jax.Array) -> jax.Array:
-    """-inf, the peak of nothing, as 0, so that differences with it stay numbers."""
-    return jnp.where(jnp.isneginf(peak), 0.0, peak)
+# The peak of nothing: finite, so that differences with it stay numbers, and as the start of the maximum it costs nothing.
+_LOWEST = float(np.finfo(np.float32).min)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -121,7 +122,7 @@ def _attend(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[j
 
 def _forward(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[jax.Array, jax.Array]:
     def row(_, xs):
-        index, query = xs
+        index, query = xs[0], _by_heads(xs[1])
         tile = _RowOfTiles(schedule, index)
         if schedule.single:
             softmax = _slab(settings, problem, tile.at(tile.begin), tile.low(tile.begin), query)
@@ -129,7 +130,7 @@ def _forward(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[
             step = lambda s, running: running.merge(_slab(settings, problem, tile.at(s), tile.low(s), query))  # noqa: E731
             softmax = jax.lax.fori_loop(tile.begin, tile.end, step, _nothing(query, problem.value))
         output, lse = softmax.finish()
-        return None, (output.astype(problem.value.dtype), lse)
+        return None, (_by_tokens(output.astype(problem.value.dtype)), _by_tokens(lse))
 
     rows = _split_rows(problem.query, schedule.height)
     _, (output, lse) = jax.lax.scan(row, None, (jnp.arange(rows.shape[0]), rows))
@@ -151,21 +152,31 @@ class _RowOfTiles:
 
 
 def _split_rows(x: jax.Array, height: int) -> jax.Array:
-    """``[B, K, G, T, ...]`` to ``[rows, B, K, G, height, ...]``."""
-    return jnp.moveaxis(x.reshape(*x.shape[:3], -1, height, *x.shape[4:]), 3, 0)
+    """``[B, T, K, G, ...]`` to ``[rows, B, height, K, G, ...]``: free for a batch of one, which is why heads are moved later."""
+    return jnp.moveaxis(x.reshape(x.shape[0], -1, height, *x.shape[2:]), 1, 0)
 
 
 def _join_rows(x: jax.Array) -> jax.Array:
     """The inverse of ``_split_rows``."""
-    x = jnp.moveaxis(x, 0, 3)
-    return x.reshape(*x.shape[:3], -1, *x.shape[5:])
+    x = jnp.moveaxis(x, 0, 1)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+def _by_heads(row: jax.Array) -> jax.Array:
+    """One row ``[B, height, K, G, ...]`` to ``[B, K, G, height, ...]``, while it is in cache."""
+    return jnp.moveaxis(row, 1, 3)
+
+
+def _by_tokens(row: jax.Array) -> jax.Array:
+    """The inverse of ``_by_heads``."""
+    return jnp.moveaxis(row, 3, 1)
 
 
 def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
     """The softmax over no keys."""
     shape = query.shape[:-1]
     output = jnp.zeros((*shape, value.shape[-1]), jnp.float32)
-    return _Softmax(output, jnp.full(shape, -jnp.inf, jnp.float32), jnp.zeros(shape, jnp.float32))
+    return _Softmax(output, jnp.full(shape, _LOWEST, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
 def _slab(settings: Settings, problem: Problem, tile: Tile, low: jax.Array, query: jax.Array) -> _Softmax:
@@ -173,12 +184,12 @@ def _slab(settings: Settings, problem: Problem, tile: Tile, low: jax.Array, quer
     key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
     scores = tile_scores(settings, problem, tile, query, key, tile_bias(problem, tile))
     scores = jnp.where(_visible(settings, problem, tile, low), scores, -jnp.inf)
-    peak = scores.max(-1)
-    weights = jnp.exp(scores - _finite(peak)[..., None])
+    peak = scores.max(-1, initial=_LOWEST)
+    weights = jnp.exp(scores - peak[..., None])
     total = weights.sum(-1)
     keep = tile_keep(settings, problem, tile)
     weights = (weights if keep is None else weights * keep).astype(value.dtype)
-    return _Softmax(jnp.einsum("bkgqs,bksh->bkgqh", weights, value, preferred_element_type=jnp.float32), peak, total)
+    return _Softmax(group_products(weights, value), peak, total)
 
 
 def _visible(settings: Settings, problem: Problem, tile: Tile, low: jax.Array) -> jax.Array:
@@ -204,16 +215,16 @@ def _attend_backward(settings: Settings, saved, cotangents):
     schedule, problem, output, lse = saved
     d_output, d_lse = cotangents
     # The softmax's backward needs sum_j p_ij dp_ij, which is the product of output and its cotangent.
-    centre = jnp.einsum("bkgqh,bkgqh->bkgq", output.astype(jnp.float32), d_output.astype(jnp.float32))
-    centre = centre - jnp.where(jnp.isneginf(lse), 0.0, d_lse)
+    centre = (output.astype(jnp.float32) * d_output.astype(jnp.float32)).sum(-1)
+    empty = jnp.isneginf(lse)
+    lse, centre = jnp.where(empty, 0.0, lse), centre - jnp.where(empty, 0.0, d_lse)
 
     def row(grads: _Gradients, xs):
-        index, query, d_row, lse_row, centre_row = xs
-        tiles = _RowOfTiles(schedule, index)
-        visit = functools.partial(_slab_backward, settings, problem, tiles, query, d_row, _finite(lse_row), centre_row)
-        start = (jnp.zeros(query.shape, jnp.float32), grads)
+        tiles, of_row = _RowOfTiles(schedule, xs[0]), [_by_heads(x) for x in xs[1:]]
+        visit = functools.partial(_slab_backward, settings, problem, tiles, *of_row)
+        start = (jnp.zeros(of_row[0].shape, jnp.float32), grads)
         d_query, grads = visit(tiles.begin, start) if schedule.single else jax.lax.fori_loop(tiles.begin, tiles.end, visit, start)
-        return grads, d_query.astype(query.dtype)
+        return grads, _by_tokens(d_query.astype(problem.query.dtype))
 
     rows = [_split_rows(x, schedule.height) for x in (problem.query, d_output, lse, centre)]
     grads, d_query = jax.lax.scan(row, _zero_gradients(problem), (jnp.arange(rows[0].shape[0]), *rows))
@@ -248,16 +259,23 @@ def _slab_backward(settings, problem: Problem, tiles: _RowOfTiles, query, d_row,
     key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
     scores, pull = jax.vjp(functools.partial(tile_scores, settings, problem, tile), query, key, tile_bias(problem, tile))
     weights = jnp.where(_visible(settings, problem, tile, low), jnp.exp(scores - lse[..., None]), 0.0)
-    d_weights = jnp.einsum("bkgqh,bksh->bkgqs", d_row, value, preferred_element_type=jnp.float32)
+    d_weights = group_products(d_row, value, transpose_right=True)
     keep = tile_keep(settings, problem, tile)
     dropped = weights if keep is None else weights * keep
     d_weights = d_weights if keep is None else d_weights * keep
-    d_value = jnp.einsum("bkgqs,bkgqh->bksh", dropped.astype(d_row.dtype), d_row, preferred_element_type=jnp.float32)
+    d_value = _products_over_rows(dropped.astype(d_row.dtype), d_row)
     d_row_query, d_key, d_bias = pull(weights * (d_weights - centre[..., None]))
     grads = _Gradients(
         _add_slab(grads.key, d_key, tile), _add_slab(grads.value, d_value, tile), _add_bias(problem, grads.bias, d_bias, tile)
     )
     return d_query + d_row_query.astype(jnp.float32), grads
+
+
+def _products_over_rows(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Sums over groups and rows of ``left [b, k, g, height, x]`` times ``right [b, k, g, height, y]``: ``[b, k, x, y]`` float32."""
+    b, k = left.shape[:2]
+    left, right = (x.reshape(b * k, -1, x.shape[-1]) for x in (left, right))
+    return jnp.einsum("zmx,zmy->zxy", left, right, preferred_element_type=jnp.float32).reshape(b, k, left.shape[-1], -1)
 
 
 def _add_slab(total: jax.Array, part: jax.Array, tile: Tile) -> jax.Array:

@@ -12,7 +12,7 @@ The second is interval arithmetic: it classifies a block of any size in O(1), so
 import abc
 import dataclasses
 import functools
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Box:
     d_hi: Positions
 
     @classmethod
-    def of(cls, q_lo: Positions, q_hi: Positions, k_lo: Positions, k_hi: Positions) -> Self:
+    def of(cls, q_lo: Positions, q_hi: Positions, k_lo: Positions, k_hi: Positions) -> "Box":
         """The box of all pairs in the rectangle."""
         return cls(q_lo, q_hi, k_lo, k_hi, q_lo - k_hi, q_hi - k_lo)
 

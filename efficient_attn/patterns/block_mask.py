@@ -8,6 +8,7 @@ Neighbouring live blocks of one kind form a run: causal attention over a million
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,8 +19,12 @@ EMPTY, PARTIAL, FULL = 0, 1, 2
 
 # Blocks along the side of a coarse tile. 32 keeps both the coarse grid and one band of fine blocks in cache at a million tokens.
 _TILE = 32
-# Partial blocks evaluated for `useful_fraction`; more than these are sampled evenly.
+# Partial blocks, and pairs in them, evaluated for `useful_fraction`: under a second of work. Beyond these, an even sample.
 _COUNTED_BLOCKS = 4096
+_COUNTED_PAIRS = 2**25
+
+# numpy as built; traced, or whatever a tree transformation puts there, inside a program.
+ListArray = Any
 
 
 @jax.tree_util.register_dataclass
@@ -27,13 +32,13 @@ _COUNTED_BLOCKS = 4096
 class Runs:
     """Runs of live blocks along each line (row or column) of blocks, compressed: line ``r`` owns ``pointers[r]:pointers[r+1]``."""
 
-    pointers: np.ndarray
+    pointers: ListArray
     """int32 ``[lines + 1]``."""
-    starts: np.ndarray
+    starts: ListArray
     """int32 ``[runs]``: first block of the run."""
-    counts: np.ndarray
+    counts: ListArray
     """int32 ``[runs]``: blocks in the run."""
-    full: np.ndarray
+    full: ListArray
     """bool ``[runs]``: whether the run's blocks are full."""
 
     @property
@@ -107,10 +112,10 @@ class BlockMask:
 
     @functools.cached_property
     def useful_fraction(self) -> float:
-        """Allowed pairs among the pairs of live blocks; above 4,096 partial blocks a head, from an even sample of them."""
-        area = sum(useful_pairs(plan)[1] for plan in self._plan_of_each_head())
-        useful = sum(useful_pairs(plan)[0] for plan in self._plan_of_each_head())
-        return useful / area if area else 0.0
+        """Allowed pairs among the pairs of live blocks; of many partial blocks, an even sample is counted."""
+        pairs = [useful_pairs(plan) for plan in self.plans]
+        useful, area = np.sum([pairs[p] for p in self.heads or (0,)], axis=0)
+        return float(useful / area) if area else 0.0
 
     @property
     def nbytes(self) -> int:
@@ -215,8 +220,9 @@ def useful_pairs(plan: Plan) -> tuple[float, int]:
     width = np.minimum((columns + 1) * plan.block, plan.k_len) - columns * plan.block
     area = height.astype(np.int64) * width
     partial = np.flatnonzero(~full)
-    sample = partial if partial.size <= _COUNTED_BLOCKS else partial[:: -(-partial.size // _COUNTED_BLOCKS)]
-    counted = sum(_allowed_in_block(plan, rows[b], columns[b]) for b in sample)
+    most = min(_COUNTED_BLOCKS, max(1, _COUNTED_PAIRS // plan.block**2))
+    sample = partial[:: max(1, -(-partial.size // most))]
+    counted = sum(_allowed_in_block(plan, int(rows[b]), int(columns[b])) for b in sample)
     scale = area[partial].sum() / area[sample].sum() if sample.size else 0.0
     return float(area[full].sum() + counted * scale), int(area.sum())
 

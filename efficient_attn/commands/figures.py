@@ -1,0 +1,74 @@
+"""Draws the figures of the documentation from the patterns themselves, as SVG: equal code draws equal files.
+
+The pictures follow the papers' own: a row is a query, a column a key, and the keys of one query stand out.
+
+References:
+  Child, Gray, Radford, Sutskever, "Generating Long Sequences with Sparse Transformers", 2019, figure 3.
+  Beltagy, Peters, Cohan, "Longformer: The Long-Document Transformer", 2020, figure 2.
+"""
+
+import dataclasses
+import pathlib
+
+from efficient_attn.patterns.algebra import Full, Pattern
+from efficient_attn.patterns.drawing import Drawing, to_svg
+from efficient_attn.patterns.factorized import Fixed, Strided
+from efficient_attn.patterns.local import Causal, Dilated, Window
+from efficient_attn.patterns.picture import Panel, draw, panels
+from efficient_attn.patterns.scattered import BlockRandom, Global
+
+_LENGTH = 24
+_QUERY = 17
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Args:
+    """Where the figures go."""
+
+    directory: pathlib.Path = pathlib.Path("docs/figures")
+    """Made if it is not there."""
+
+
+def main(args: Args) -> None:
+    """Draws every figure."""
+    args.directory.mkdir(parents=True, exist_ok=True)
+    for name, drawing in figures().items():
+        path = args.directory / f"{name}.svg"
+        path.write_text(to_svg(drawing), encoding="utf-8")
+        print(f"wrote {path}")
+
+
+def figures() -> dict[str, Drawing]:
+    """File name without ending, and drawing, of every figure."""
+    return {
+        "patterns": _figure(
+            _panel("Strided", "Causal() &\n(Window(left=3) | Strided(4))", Causal() & (Window(left=3) | Strided(4))),
+            _panel("Fixed", "Causal() &\nFixed(stride=4, summary=1)", Causal() & Fixed(stride=4, summary=1)),
+            _panel("Longformer", "Window(left=3, right=3)\n| Global([0, 9])", Window(left=3, right=3) | Global([0, 9])),
+            _panel("BigBird", "Window(left=2, right=2)\n| Global([0, 1]) | BlockRandom(...)", _big_bird()),
+        ),
+        "sparse_transformer": _figure(
+            _panel("Transformer", "Causal()", Causal()),
+            _panel("Strided", "Causal() &\n(Window(left=3) | Strided(4))", Causal() & (Window(left=3) | Strided(4))),
+            _panel("Fixed", "Causal() &\nFixed(stride=4, summary=1)", Causal() & Fixed(stride=4, summary=1)),
+        ),
+        "longformer": _figure(
+            _panel("Full", "Full()", Full()),
+            _panel("Sliding window", "Window(left=3, right=3)", Window(left=3, right=3)),
+            _panel("Dilated window", "Dilated(left=3, right=3, dilation=2)", Dilated(left=3, right=3, dilation=2)),
+            _panel("Global + window", "Window(left=3, right=3)\n| Global([0, 9])", Window(3, 3) | Global([0, 9])),
+        ),
+    }
+
+
+def _big_bird() -> Pattern:
+    return Window(left=2, right=2) | Global([0, 1]) | BlockRandom(block=2, count=1, seed=3, length=_LENGTH)
+
+
+def _panel(title: str, caption: str, pattern: Pattern) -> Panel:
+    (panel,) = panels(pattern, _LENGTH, _LENGTH)
+    return dataclasses.replace(panel, title=title, caption=caption)
+
+
+def _figure(*drawn: Panel) -> Drawing:
+    return draw(drawn, query=_QUERY)

@@ -1,0 +1,111 @@
+"""Draws a pattern and counts its blocks: ``python -m efficient_attn show 'Causal() & Strided(128)' --length 4096``."""
+
+import dataclasses
+import pathlib
+import shutil
+import sys
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from efficient_attn.patterns import drawing, picture
+from efficient_attn.patterns.algebra import PerHead
+from efficient_attn.patterns.block_mask import BlockMask, Plan
+from efficient_attn.patterns.expression import parse
+
+# The most blocks along a side that are classified without being asked for: a fraction of a second.
+_MOST_BLOCKS = 2048
+# The most that are classified at all: seconds.
+_LIMIT_BLOCKS = 16_384
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Args:
+    """What to draw."""
+
+    expression: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATTERN")]]
+    """The pattern, for example 'Causal() & (Window(left=127) | Strided(128))'."""
+    length: int = 1024
+    """Queries, and keys."""
+    block: int | None = None
+    """Positions along the side of a block. Default: 128, and more above 262,144 positions."""
+    heads: tuple[int, ...] = ()
+    """Of a PerHead pattern, the heads to draw. Default: all."""
+    query: int | None = None
+    """A query whose keys stand out in the picture file."""
+    out: pathlib.Path | None = None
+    """Also write a picture: FILE.svg, or FILE.png (which needs matplotlib)."""
+
+    def __post_init__(self):
+        if self.length < 1:
+            raise ValueError(f"--length must be at least 1, got {self.length}")
+        if self.block is not None and self.block < 1:
+            raise ValueError(f"--block must be at least 1, got {self.block}")
+        if self.query is not None and not 0 <= self.query < self.length:
+            raise ValueError(f"--query must be a position below --length {self.length}, got {self.query}")
+        if self.out is not None and self.out.suffix not in (".svg", ".png"):
+            raise ValueError(f"--out must end in .svg or .png, got {self.out}")
+
+
+def main(args: Args) -> None:
+    """Draws in the terminal, prints the counts and, if asked, writes the picture."""
+    pattern = parse(args.expression)
+    if args.heads:
+        pattern = _chosen(pattern, args.heads)
+    block = _block(args)
+    mask = pattern.block_mask(args.length, args.length, block)
+    if hasattr(sys.stdout, "reconfigure"):
+        # A terminal without these signs shows question marks rather than an error.
+        sys.stdout.reconfigure(errors="replace")
+    width = shutil.get_terminal_size().columns
+    print(picture.as_text(pattern, args.length, args.length, block=block, width=width))
+    print(mask.summary())
+    causal = causal_share(mask)
+    if causal is not None:
+        live, total = causal
+        print(f"of the causal area, {live} of {total} blocks are live ({live / total:.2%})")
+    if args.out is not None:
+        drawn = picture.draw(picture.panels(pattern, args.length, args.length, block=block), query=args.query)
+        if args.out.suffix == ".svg":
+            args.out.write_text(drawing.to_svg(drawn), encoding="utf-8")
+        else:
+            args.out.write_bytes(drawing.to_png(drawn))
+        print(f"wrote {args.out}")
+
+
+def _block(args: Args) -> int:
+    block = args.block or 128 * max(1, -(-args.length // (128 * _MOST_BLOCKS)))
+    if args.length > block * _LIMIT_BLOCKS:
+        raise ValueError(
+            f"--block must be at least {-(-args.length // _LIMIT_BLOCKS)} at --length {args.length}, which makes "
+            f"{_LIMIT_BLOCKS:,} blocks along a side, got {block}"
+        )
+    return block
+
+
+def _chosen(pattern, heads: tuple[int, ...]) -> PerHead:
+    if not isinstance(pattern, PerHead):
+        raise ValueError("--heads chooses among the patterns of a PerHead, and this pattern is the same for all heads")
+    wrong = [head for head in heads if not 0 <= head < len(pattern.patterns)]
+    if wrong:
+        raise ValueError(f"--heads must lie in 0..{len(pattern.patterns) - 1}, got {wrong[0]}")
+    return PerHead([pattern.patterns[head] for head in heads])
+
+
+def causal_share(mask: BlockMask) -> tuple[int, int] | None:
+    """Live blocks, and blocks on or below the diagonal; None if a live block lies above it.
+
+    Summed over heads, or over one head where all share a pattern.
+    """
+    plans = [mask.plans[p] for p in mask.heads or (0,)]
+    if any(_blocks_below(plan) != int(plan.by_query.counts.sum()) for plan in plans):
+        return None
+    lines = -(-mask.q_len // mask.block)
+    return mask.active_blocks, len(plans) * lines * (lines + 1) // 2
+
+
+def _blocks_below(plan: Plan) -> int:
+    runs = plan.by_query
+    line = np.repeat(np.arange(len(runs.pointers) - 1), np.diff(runs.pointers))
+    return int(np.clip(line + 1 - runs.starts, 0, runs.counts).sum())

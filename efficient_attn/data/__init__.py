@@ -1,0 +1,59 @@
+"""Data: sources that yield streams of 8-bit tokens, windows over them, and batches of named numpy arrays.
+
+This package stands by itself: it knows no model and needs no accelerator. It never downloads anything.
+"""
+
+from efficient_attn.data.audio import AudioFiles, mu_law_decode, mu_law_encode
+from efficient_attn.data.batches import (
+    Batch,
+    ContiguousBatches,
+    TrainingBatches,
+    evaluation_batches,
+    process_rows,
+)
+from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
+from efficient_attn.data.images import ImageArray, ImageFolder
+from efficient_attn.data.packing import LongDocuments, pack
+from efficient_attn.data.source import Location, Source
+from efficient_attn.data.splits import SPLITS, Split, SplitFractions
+from efficient_attn.data.standard_library import StandardLibrary
+from efficient_attn.data.stream import TokenStream, Unit
+from efficient_attn.data.text_files import TextFiles
+from efficient_attn.data.tfds import TFDSImages, TFDSText
+from efficient_attn.data.wikipedia import WikipediaExcerpt
+from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
+
+__all__ = [
+    "LM1B",
+    "SPLITS",
+    "AudioFiles",
+    "Batch",
+    "ContiguousBatches",
+    "Enwik8",
+    "EvaluationWindows",
+    "ImageArray",
+    "ImageFolder",
+    "Location",
+    "LongDocuments",
+    "Source",
+    "Split",
+    "SplitFractions",
+    "StandardLibrary",
+    "TFDSImages",
+    "TFDSText",
+    "Text8",
+    "TextFiles",
+    "TokenStream",
+    "TrainingBatches",
+    "Unit",
+    "WikiText",
+    "WikipediaExcerpt",
+    "Window",
+    "evaluation_batches",
+    "mu_law_decode",
+    "mu_law_encode",
+    "pack",
+    "process_rows",
+    "side_by_side",
+    "with_minimum_context",
+]

@@ -1,0 +1,139 @@
+"""Images as runs of 8-bit tokens: height * width * 3 in raster order, the colour channel fastest.
+
+Equal images fall to the same split, because the split is chosen by a hash of the pixels or of the file.
+"""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from efficient_attn.data.source import (
+    Location,
+    files_of_split,
+    hash_identity,
+    list_files,
+    read_file,
+    require_file,
+    require_folder,
+    sizes_of_files,
+)
+from efficient_attn.data.splits import Split, SplitFractions, check_fractions, split_by_hash
+from efficient_attn.data.stream import TokenStream
+
+_ARRAY_REMEDY = "numpy.save the images as uint8 [count, height, width, 3] and point ImageArray(path=...) at the file"
+_FOLDER_REMEDY = "point ImageFolder(path=...) at a folder of PNG or JPEG files"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageArray:
+    """Images in one ``.npy`` file, uint8 ``[count, height, width, 3]``.
+
+    Raises:
+        ValueError: The splits do not add up to 1.
+    """
+
+    path: Location
+    """The ``.npy`` file; it is mapped into memory, and one split of it is copied."""
+    splits: SplitFractions = (0.9, 0.05, 0.05)
+    """Shares of train, validation and test, of the number of images."""
+
+    def __post_init__(self):
+        check_fractions(self.splits)
+
+    def load(self, split: Split) -> TokenStream:
+        """Reads one split; see ``Source.load``."""
+        file, images = self._file(), self._images()
+        chosen = [i for i, image in enumerate(images) if split_by_hash(image.tobytes(), self.splits) == split]
+        if not chosen:
+            raise ValueError(f"no image of {file} falls to {split!r}: it has {len(images)}, splits are {self.splits}")
+        return _stream(images[chosen], f"{split} of {file.name}")
+
+    def fingerprint(self) -> str:
+        """Identifies the data; see ``Source.fingerprint``."""
+        return hash_identity(self, [(str(self._images().shape), self._file().stat().st_size)])
+
+    def _file(self) -> Path:
+        return require_file(self.path, _ARRAY_REMEDY)
+
+    def _images(self) -> np.ndarray:
+        file = self._file()
+        try:
+            images = np.lib.format.open_memmap(file, mode="r")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{file} is not a .npy file of numbers ({error}): {_ARRAY_REMEDY}") from error
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            found = f"{images.dtype} {list(images.shape)}"
+            raise ValueError(f"{file} should be uint8 [count, height, width, 3], got {found}: {_ARRAY_REMEDY}")
+        return images
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """PNG and JPEG files under a folder, each scaled so that its shorter side fits and cropped to the middle square.
+
+    Raises:
+        ValueError: The splits do not add up to 1, or the size is not positive.
+    """
+
+    path: Location
+    """The folder; it is searched at any depth."""
+    size: int
+    """Height and width of the square images, in pixels."""
+    splits: SplitFractions = (0.9, 0.05, 0.05)
+    """Shares of train, validation and test, of the number of files."""
+
+    def __post_init__(self):
+        check_fractions(self.splits)
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {self.size}")
+
+    def load(self, split: Split) -> TokenStream:
+        """Reads one split; see ``Source.load``.
+
+        Raises:
+            ModuleNotFoundError: Pillow is not installed.
+        """
+        folder, files = self._files()
+        images = [_read_square(file, self.size) for file in files_of_split(folder, files, self.splits, split)]
+        return _stream(np.stack(images), f"{split} of folder {folder.name}")
+
+    def fingerprint(self) -> str:
+        """Identifies the data; see ``Source.fingerprint``."""
+        return hash_identity(self, sizes_of_files(*self._files()))
+
+    def _files(self) -> tuple[Path, list[Path]]:
+        folder = require_folder(self.path, _FOLDER_REMEDY)
+        return folder, list_files(folder, (".png", ".jpg", ".jpeg"))
+
+
+def _stream(images: UInt8[np.ndarray, "count height width 3"], origin: str) -> TokenStream:
+    count, height, width, _ = images.shape
+    return TokenStream(
+        tokens=images.reshape(-1),
+        record_length=height * width * 3,
+        unit="pixel",
+        description=f"{origin}: {count:,} images of {height}x{width}x3",
+    )
+
+
+def _read_square(file: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    pillow = _pillow()
+    try:
+        with pillow.Image.open(io.BytesIO(read_file(file))) as image:
+            square = pillow.ImageOps.fit(image.convert("RGB"), (size, size), pillow.Image.Resampling.LANCZOS)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{file} is not a readable image: {error}") from error
+    return np.asarray(square)
+
+
+def _pillow():
+    try:
+        import PIL
+        import PIL.Image
+        import PIL.ImageOps
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("ImageFolder needs Pillow: pip install 'efficient-attn[images]'") from error
+    return PIL

@@ -1,0 +1,69 @@
+"""One split of a data set as one run of 8-bit tokens."""
+
+import dataclasses
+import functools
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+Unit = Literal["byte", "pixel", "sample"]
+
+# Bounds the memory that scanning a memory-mapped file of gigabytes takes.
+_SCAN_BYTES = 1 << 24
+_WHITESPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TokenStream:
+    """One split of a data set: a run of tokens in reading order."""
+
+    tokens: UInt8[np.ndarray, " length"]
+    """The tokens; may be memory-mapped and read-only."""
+    vocab_size: int = 256
+    """Number of different tokens that may occur."""
+    record_length: int = 1
+    """Tokens in one indivisible record: height * width * 3 for images, 1 where the stream may be cut anywhere."""
+    unit: Unit = "byte"
+    """What one token is: a byte of text, a colour channel of a pixel, or an audio sample."""
+    description: str
+    """Exactly which data this is: files, counts, versions."""
+
+    def __post_init__(self):
+        if self.tokens.ndim != 1 or self.tokens.dtype != np.uint8:
+            raise ValueError(f"tokens must be 1-D uint8, got {self.tokens.ndim}-D {self.tokens.dtype}")
+        if not len(self.tokens):
+            raise ValueError(f"the stream holds no tokens: {self.description}")
+        if not 1 <= self.vocab_size <= 256:
+            raise ValueError(f"vocab_size of 8-bit tokens must be in 1..256, got {self.vocab_size}")
+        if self.record_length < 1 or len(self.tokens) % self.record_length:
+            raise ValueError(f"{len(self.tokens)} tokens are not whole records of {self.record_length} tokens")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @functools.cached_property
+    def words(self) -> int | None:
+        """Number of runs of non-whitespace bytes, None unless the unit is a byte.
+
+        Perplexity per word is ``exp(total nats / words)``. Published numbers of WikiText and LM1B also count one
+        end-of-sentence word per line: add ``lines``.
+        """
+        if self.unit != "byte":
+            return None
+        count, inside = 0, False
+        for begin in range(0, len(self), _SCAN_BYTES):
+            letters = ~_WHITESPACE[self.tokens[begin : begin + _SCAN_BYTES]]
+            count += int(np.count_nonzero(letters[1:] & ~letters[:-1])) + int(letters[0] and not inside)
+            inside = bool(letters[-1])
+        return count
+
+    @functools.cached_property
+    def lines(self) -> int | None:
+        """Number of newline bytes, None unless the unit is a byte."""
+        if self.unit != "byte":
+            return None
+        return sum(
+            int(np.count_nonzero(self.tokens[begin : begin + _SCAN_BYTES] == ord("\n")))
+            for begin in range(0, len(self), _SCAN_BYTES)
+        )

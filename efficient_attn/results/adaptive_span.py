@@ -1,0 +1,57 @@
+"""Published figures of Adaptive Attention Span.
+
+References:
+  Sukhbaatar, Grave, Bojanowski, Joulin, "Adaptive Attention Span in Transformers", 2019.
+"""
+
+from efficient_attn.results.record import Table, rows
+
+_COLUMNS = ("params", "average span", "FLOPs per token", "dev", "test")
+
+TEXT8 = Table(
+    key="A1",
+    system="Adaptive Attention Span",
+    title="text8 (BPC)",
+    columns=_COLUMNS,
+    rows=rows(
+        _COLUMNS,
+        [
+            ("T12", "44M", "", "22G", "", "1.18"),
+            ("T64", "235M", "", "120G", "", ""),
+            ("Transformer-XL 24 layers", "277M", "", "438M", "", "1.08"),
+        ],
+        "quoted only",
+    )
+    + rows(
+        _COLUMNS,
+        [
+            ("adaptive, small", "38M", "314", "42M", "1.05", "1.11"),
+            ("adaptive, large", "209M", "245", "179M", "1.01", "1.07"),
+            ("adaptive, S=1024", "", "123", "", "1.08", ""),
+            ("dynamic, S=1024", "", "149", "", "1.08", ""),
+        ],
+    ),
+)
+
+ENWIK8 = Table(
+    key="A2",
+    system="Adaptive Attention Span",
+    title="enwik8 (BPC)",
+    columns=_COLUMNS,
+    rows=rows(
+        _COLUMNS,
+        [
+            ("T12", "44M", "", "22G", "", "1.11"),
+            ("Transformer-XL 12 layers", "41M", "", "64M", "", "1.06"),
+            ("Transformer-XL 18 layers", "88M", "", "329M", "", "1.03"),
+            ("Transformer-XL 24 layers", "277M", "", "438M", "", "0.99"),
+        ],
+        "quoted only",
+    )
+    + rows(
+        _COLUMNS,
+        [("adaptive, small", "39M", "", "", "1.04", "1.02"), ("adaptive, large", "209M", "", "", "1.00", "0.98")],
+    ),
+)
+
+TABLES = (TEXT8, ENWIK8)

@@ -1,0 +1,83 @@
+"""Published figures of Image GPT.
+
+References:
+  Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020.
+"""
+
+from efficient_attn.results.record import Table, rows
+
+_MODELS = ("layers", "width", "heads", "params", "ImageNet test nats/token")
+_PROBES = ("data", "model", "resolution", "features", "accuracy")
+_TUNED = ("data", "resolution", "accuracy")
+_FEW = ("labels per class", "accuracy")
+
+MODELS = Table(
+    key="I1",
+    system="Image GPT",
+    title="Models",
+    columns=_MODELS,
+    rows=rows(
+        _MODELS,
+        [
+            ("iGPT-S", "24", "512", "8", "76M", "2.0895"),
+            ("iGPT-M", "36", "1024", "8", "455M", "2.0614"),
+            ("iGPT-L", "48", "1536", "16", "1362M", "2.0466"),
+            ("iGPT-XL", "60", "3072", "", "6801M", ""),
+        ],
+    ),
+    note="Losses are those of the released checkpoints of a million steps, at 32x32.",
+)
+
+PROBES = Table(
+    key="I2",
+    system="Image GPT",
+    title="Linear probes",
+    columns=_PROBES,
+    rows=rows(
+        _PROBES,
+        [
+            ("1", "CIFAR-10", "L", "32x32", "", "96.3"),
+            ("2", "CIFAR-100", "L", "32x32", "", "82.8"),
+            ("3", "STL-10", "L", "32x32", "", "95.5"),
+            ("4", "ImageNet", "S", "32x32", "", "41.9"),
+            ("5", "ImageNet", "M", "32x32", "", "54.5"),
+            ("6", "ImageNet", "L", "32x32", "", "60.3"),
+            ("7", "ImageNet", "L", "48x48", "", "65.2"),
+            ("8", "ImageNet", "XL", "64x64", "3,072", "68.7"),
+            ("9", "ImageNet", "XL", "64x64", "15,360 of five layers", "72.0"),
+        ],
+    )
+    + rows(_PROBES, [("10", "ImageNet", "L on VQ-VAE tokens (first version)", "", "", "69.0")], "quoted only"),
+)
+
+TUNED = Table(
+    key="I3",
+    system="Image GPT",
+    title="Fine-tuned",
+    columns=_TUNED,
+    rows=rows(
+        _TUNED,
+        [
+            ("L", "CIFAR-10", "32x32", "99.0"),
+            ("L", "CIFAR-100", "32x32", "88.5"),
+            ("L", "ImageNet", "32x32", "66.3"),
+            ("L", "ImageNet", "48x48", "72.6"),
+            ("L from scratch", "ImageNet", "48x48", "53.2"),
+            ("BERT-L", "CIFAR-10", "32x32", "98.6"),
+            ("BERT-L", "ImageNet", "32x32", "66.5"),
+        ],
+    ),
+)
+
+FEW_LABELS = Table(
+    key="I4",
+    system="Image GPT",
+    title="CIFAR-10 with few labels",
+    columns=_FEW,
+    rows=rows(
+        _FEW,
+        [("L, probe", "4", "73.2"), ("L, probe", "25", "87.6"), ("L, fine-tuned", "4", "42.1")],
+    ),
+)
+
+TABLES = (MODELS, PROBES, TUNED, FEW_LABELS)

@@ -1,0 +1,84 @@
+"""Published figures of the Linformer (table T5).
+
+References:
+  Wang, Li, Khabsa, Fang, Ma, "Linformer: Self-Attention with Linear Complexity", 2020.
+"""
+
+from efficient_attn.results.record import Row, Table, published, rows
+
+_COMPLEXITY = ("per layer", "sequential operations")
+_TASKS = ("n", "sharing", "SST-2", "IMDB", "QNLI", "QQP", "average")
+_RANKS = ("k=128", "k=256", "k=512", "k=1024", "k=2048")
+
+
+def _landed(label: str, config: str, per_layer: str) -> Row:
+    return Row(label=label, published=published(_COMPLEXITY, (per_layer, "O(1)")), status="not run", config=config)
+
+
+COMPLEXITY = Table(
+    key="T5a",
+    system="Linformer",
+    title="Complexity",
+    columns=_COMPLEXITY,
+    rows=(
+        *rows(_COMPLEXITY, [("recurrent", "O(n)", "O(n)")], "quoted only"),
+        _landed("Transformer", "configs/transformer_enwik8.py", "O(n^2)"),
+        _landed("Sparse Transformer", "configs/sparse_transformer_enwik8.py", "O(n sqrt n)"),
+        *rows(_COMPLEXITY, [("Reformer", "O(n log n)", "O(log n)"), ("Linformer", "O(n)", "O(1)")]),
+    ),
+    note="The comparison is measured as a whole once the Linformer and the Reformer are here.",
+)
+
+TASKS = Table(
+    key="T5b",
+    system="Linformer",
+    title="Fine-tuned, dev",
+    columns=_TASKS,
+    rows=rows(
+        _TASKS,
+        [
+            ("RoBERTa-base (same recipe)", "512", "", "93.1", "94.1", "90.9", "90.9", "92.25"),
+            ("BERT-base", "512", "", "92.7", "93.5", "91.8", "89.6", "91.90"),
+            ("DistilBERT", "512", "", "91.3", "92.8", "89.2", "88.5", "90.45"),
+        ],
+        "quoted only",
+    )
+    + rows(
+        _TASKS,
+        [
+            ("k=128", "512", "headwise", "92.4", "94.0", "90.4", "90.2", "91.75"),
+            ("k=128", "512", "kv", "93.4", "93.4", "90.3", "90.3", "91.85"),
+            ("k=128", "512", "kv, layer", "93.2", "93.8", "90.1", "90.2", "91.83"),
+            ("k=256", "512", "headwise", "93.2", "94.0", "90.6", "90.5", "92.08"),
+            ("k=256", "512", "kv", "93.3", "93.6", "90.6", "90.6", "92.03"),
+            ("k=256", "512", "kv, layer", "93.1", "94.1", "91.2", "90.8", "92.30"),
+            ("k=256", "1024", "headwise", "93.0", "93.8", "90.4", "90.4", "91.90"),
+            ("k=256", "1024", "kv", "93.0", "93.6", "90.3", "90.4", "91.83"),
+            ("k=256", "1024", "kv, layer", "93.2", "94.2", "90.8", "90.5", "92.18"),
+        ],
+    ),
+)
+
+SAVINGS = Table(
+    key="T5c",
+    system="Linformer",
+    title="Time saved / memory saved over the Transformer at inference",
+    columns=_RANKS,
+    rows=rows(
+        _RANKS,
+        [
+            ("n=512", "1.5 / 1.7", "1.3 / 1.5", "", "", ""),
+            ("n=1024", "1.7 / 3.0", "1.6 / 2.9", "1.3 / 1.8", "", ""),
+            ("n=2048", "2.6 / 6.1", "2.4 / 5.6", "2.1 / 3.6", "1.3 / 2.0", ""),
+            ("n=4096", "3.4 / 14", "3.2 / 13", "2.8 / 8.3", "2.2 / 4.3", "1.3 / 2.3"),
+            ("n=8192", "5.5 / 28", "5.0 / 26", "4.4 / 17", "3.5 / 8.5", "2.1 / 4.5"),
+            ("n=16384", "8.6 / 56", "7.8 / 48", "7.0 / 32", "5.6 / 16", "3.3 / 8"),
+            ("n=32768", "13 / 56", "12 / 48", "11 / 36", "8.8 / 18", "5.0 / 16"),
+            ("n=65536", "20 / 60", "18 / 52", "16 / 40", "14 / 20", "7.9 / 18"),
+        ],
+    ),
+    note="A forward pass on random inputs, layerwise sharing. Memory saved is the ratio of the largest batches that "
+    "fit in 16 GB, so it flattens where the Transformer's is one.",
+)
+
+TABLES = (COMPLEXITY, TASKS, SAVINGS)

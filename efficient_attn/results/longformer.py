@@ -1,0 +1,87 @@
+"""Published figures of the Longformer (tables T3, T4).
+
+References:
+  Beltagy, Peters, Cohan, "Longformer: The Long-Document Transformer", 2020.
+"""
+
+from efficient_attn.results.record import Row, Table, rows
+
+_SMALL = ("params", "text8 dev", "text8 test", "enwik8 dev", "enwik8 test")
+_LARGE = ("params", "BPC")
+_TASKS = ("WikiHop", "TriviaQA", "HotpotQA", "OntoNotes", "IMDB", "Hyperpartisan")
+
+SMALL = Table(
+    key="T3a",
+    system="Longformer",
+    title="Character language models, small (BPC)",
+    columns=_SMALL,
+    rows=rows(_SMALL, [("T12", "44M", "", "1.18", "", "1.11")], "quoted only")
+    + rows(_SMALL, [("Adaptive span", "38M", "1.05", "1.11", "1.04", "1.02")])
+    + rows(
+        _SMALL,
+        [
+            ("BP-Transformer", "39M (38M)", "", "1.11", "", "1.02"),
+            ("Transformer-XL", "41M", "", "", "", "1.06"),
+        ],
+        "quoted only",
+    )
+    + rows(_SMALL, [("Reformer", "", "", "", "", "1.05"), ("Longformer", "41M", "1.04", "1.10", "1.02", "1.00")]),
+)
+
+LARGE = Table(
+    key="T3b",
+    system="Longformer",
+    title="Character language models, large, enwik8 test",
+    columns=_LARGE,
+    rows=(
+        *rows(_LARGE, [("Transformer-XL 18 layers", "88M", "1.03")], "quoted only"),
+        Row(
+            label="Sparse Transformer",
+            published={"params": "about 100M", "BPC": "0.99"},
+            status="not run",
+            config="configs/sparse_transformer_enwik8.py",
+        ),
+        *rows(_LARGE, [("Transformer-XL 24 layers", "277M", "0.99")], "quoted only"),
+        *rows(_LARGE, [("Adaptive span", "209M", "0.98")]),
+        *rows(_LARGE, [("Compressive", "277M", "0.97")], "quoted only"),
+        *rows(_LARGE, [("Longformer", "102M", "0.99")]),
+    ),
+)
+
+LENGTHS = Table(
+    key="T4a",
+    system="Longformer",
+    title="Word pieces in a document",
+    columns=_TASKS,
+    rows=rows(
+        _TASKS,
+        [
+            ("average", "1,535", "6,589", "1,316", "506", "300", "705"),
+            ("95th percentile", "3,627", "17,126", "1,889", "1,147", "705", "1,975"),
+        ],
+    ),
+)
+
+TASKS = Table(
+    key="T4b",
+    system="Longformer",
+    title="Fine-tuned from RoBERTa",
+    columns=_TASKS,
+    rows=rows(_TASKS, [("RoBERTa-base", "72.4", "74.3", "63.5", "78.4", "95.3", "87.4")], "quoted only")
+    + rows(_TASKS, [("Longformer-base", "75.0", "75.2", "64.4", "78.6", "95.7", "94.8")]),
+    note="Beside it the paper claims: a window of 512 costs what RoBERTa's full 512 costs; the top layers reach every "
+    "input; memory is linear in the length.",
+)
+
+_SUMMARIES = ("R1", "R2", "RL")
+
+SUMMARISATION = Table(
+    key="T4c",
+    system="Longformer",
+    title="LED-large, arXiv summarisation",
+    columns=_SUMMARIES,
+    rows=rows(_SUMMARIES, [("4k", "44.40", "17.94", "39.76"), ("16k", "46.63", "19.62", "41.83")])
+    + rows(_SUMMARIES, [("BigBird-Pegasus, 4k", "46.63", "19.02", "41.77")], "quoted only"),
+)
+
+TABLES = (SMALL, LARGE, LENGTHS, TASKS, SUMMARISATION)

@@ -1,0 +1,71 @@
+"""Published figures of MPNet (table T7).
+
+References:
+  Song, Tan, Qin, Lu, Liu, "MPNet: Masked and Permuted Pre-training for Language Understanding", 2020.
+"""
+
+from efficient_attn.results.record import Table, rows
+
+_FACTORS = ("factorisation",)
+_TASKS = ("MNLI", "QNLI", "QQP", "RTE", "SST", "MRPC", "CoLA", "STS", "avg")
+
+FACTORISATION = Table(
+    key="T7a",
+    system="MPNet",
+    title='"the task is sentence classification", predicting "sentence" and "classification"',
+    columns=_FACTORS,
+    rows=rows(
+        _FACTORS,
+        [
+            ("MLM", "P(sentence given the task is [M] [M]) P(classification given the task is [M] [M])"),
+            ("PLM", "P(sentence given the task is) P(classification given the task is sentence)"),
+            ("MPNet", "P(sentence given the task is [M] [M]) P(classification given the task is sentence [M])"),
+        ],
+    ),
+)
+
+MASKS = Table(
+    key="T7b",
+    system="MPNet",
+    title="The figure of the masks",
+    columns=("n", "order z", "c", "not predicted", "predicted"),
+    rows=rows(
+        ("n", "order z", "c", "not predicted", "predicted"),
+        [("content and query masks", "6", "(1, 3, 5, 4, 6, 2)", "3", "x1 x3 x5", "x4 x6 x2")],
+    ),
+)
+
+DEV = Table(
+    key="T7c",
+    system="MPNet",
+    title="GLUE dev, single model",
+    columns=_TASKS,
+    rows=rows(
+        _TASKS,
+        [
+            ("BERT", "84.5", "91.7", "91.3", "68.6", "93.2", "87.3", "58.9", "89.5", "83.1"),
+            ("XLNet", "86.8", "91.7", "91.4", "74.0", "94.7", "88.2", "60.2", "89.5", "84.5"),
+            ("RoBERTa", "87.6", "92.8", "91.9", "78.7", "94.8", "90.2", "63.6", "91.2", "86.4"),
+        ],
+        "quoted only",
+    )
+    + rows(_TASKS, [("MPNet", "88.5", "93.3", "91.9", "85.2", "95.4", "91.5", "65.0", "90.9", "87.7")]),
+)
+
+TEST = Table(
+    key="T7d",
+    system="MPNet",
+    title="GLUE test",
+    columns=_TASKS,
+    rows=rows(
+        _TASKS,
+        [
+            ("BERT", "84.6", "90.5", "89.2", "66.4", "93.5", "84.8", "52.1", "87.1", "79.9"),
+            ("ELECTRA", "88.5", "93.1", "89.5", "75.2", "96.0", "88.1", "64.6", "91.0", "85.8"),
+        ],
+        "quoted only",
+    )
+    + rows(_TASKS, [("MPNet", "88.5", "93.0", "89.6", "80.5", "95.6", "88.2", "64.0", "90.7", "86.3")]),
+)
+
+TABLES = (FACTORISATION, MASKS, DEV, TEST)

@@ -1,0 +1,72 @@
+"""Published figures of the Sandwich Transformer (table T6, and the rows of its other experiments).
+
+References:
+  Press, Smith, Levy, "Improving Transformer Models by Reordering their Sublayers", 2020.
+"""
+
+from efficient_attn.results.record import Row, Table, rows
+
+_ORDERS = (
+    "20.74 20.64 20.33 20.27 19.98 19.92 19.69 19.54 19.13* 19.08 18.90 18.83* 18.83 18.77 18.68 18.64 18.61 18.60 "
+    "18.55 18.54* 18.49* 18.38 18.28 18.25* 18.19"
+)
+_EQUAL_PARAMETERS = (
+    "22.80 21.02 20.98 20.75 20.43 20.28 20.02 19.93 19.85 19.82 19.77 19.55 19.49 19.47 19.25 19.13* 18.86 18.83* "
+    "18.62 18.54* 18.49* 18.34 18.31 18.25* 18.12"
+)
+_NOTE = "Sorted; five seeds of the interleaved baseline stand among the 20 random orders."
+
+
+def _ranked(perplexities: str) -> tuple[Row, ...]:
+    """One row per perplexity, worst first; a star marks a seed of the baseline."""
+    return tuple(
+        Row(
+            label=f"{rank}",
+            published={
+                "order": "interleaved baseline" if figure.endswith("*") else "random",
+                "PPL": figure.rstrip("*"),
+            },
+            status="not landed",
+        )
+        for rank, figure in enumerate(perplexities.split(), start=1)
+    )
+
+
+ORDERS = Table(
+    key="T6a",
+    system="Sandwich Transformer",
+    title="WikiText-103 dev, random orders of 16 attention and 16 feed-forward sublayers",
+    columns=("order", "PPL"),
+    rows=_ranked(_ORDERS),
+    note=_NOTE,
+)
+
+EQUAL_PARAMETERS = Table(
+    key="T6b",
+    system="Sandwich Transformer",
+    title="WikiText-103 dev, random orders with the same number of parameters",
+    columns=("order", "PPL"),
+    rows=_ranked(_EQUAL_PARAMETERS),
+    note=_NOTE,
+)
+
+_ELSEWHERE = ("metric", "baseline", "sandwich")
+
+ELSEWHERE = Table(
+    key="T6c",
+    system="Sandwich Transformer",
+    title="Sandwiches on other data",
+    columns=_ELSEWHERE,
+    rows=rows(
+        _ELSEWHERE,
+        [
+            ("WikiText-103 test, k=6", "PPL", "18.63 +- 0.26", "17.96"),
+            ("Toronto Books, k=7", "PPL", "11.89 +- 0.35", "10.83"),
+            ("text8, k=3", "BPC", "1.0802 +- 0.0103", "1.076"),
+            ("enwik8, k=5", "BPC", "about 0.975", "0.968"),
+            ("WMT'14 En-De", "BLEU", "28.74", "no gain"),
+        ],
+    ),
+)
+
+TABLES = (ORDERS, EQUAL_PARAMETERS, ELSEWHERE)

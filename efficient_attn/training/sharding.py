@@ -1,0 +1,120 @@
+"""Where arrays lie: one mesh of four named axes, and one record of specs."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding
+
+from efficient_attn.training.state import TrainState
+
+PyTree = Any
+OVER_DATA, REPLICATED = jax.P("data"), jax.P()
+AXES = ("data", "expert", "model", "sequence")
+
+
+def make_mesh(
+    *, data: int = -1, expert: int = 1, model: int = 1, sequence: int = 1, devices: Sequence[Any] | None = None
+) -> Mesh:
+    """Returns a mesh of the axes ``data``, ``expert``, ``model``, ``sequence``, all of type Auto.
+
+    Args:
+      data: devices along ``data``; -1: all that the other axes leave.
+      expert: devices along ``expert``.
+      model: devices along ``model``.
+      sequence: devices along ``sequence``.
+      devices: the devices to use; ``None``: all.
+
+    Raises:
+      ValueError: if the axes do not use every device exactly once.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    sizes = {"data": data, "expert": expert, "model": model, "sequence": sequence}
+    for name, size in sizes.items():
+        if size < 1 and not (name == "data" and size == -1):
+            raise ValueError(f"mesh axis {name} needs at least 1 device; got {size}")
+    others = expert * model * sequence
+    if data == -1:
+        sizes["data"] = len(devices) // others
+    if math.prod(sizes.values()) != len(devices):
+        raise ValueError(f"a mesh of {sizes} does not use {len(devices)} devices exactly once")
+    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A mesh, and the spec of everything that a step touches."""
+
+    mesh: Mesh = dataclasses.field(default_factory=make_mesh)
+    batch: jax.P = OVER_DATA
+    """Leading axes of every array of a batch."""
+    carry: jax.P = OVER_DATA
+    """Leading axes of every array of the objective's memory."""
+    params: PyTree | Callable[[PyTree], PyTree] = REPLICATED
+    """One spec, a tree of specs, or a function from the parameters' shapes to a tree of specs."""
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """A whole copy on every device."""
+        return NamedSharding(self.mesh, REPLICATED)
+
+    def batches(self) -> NamedSharding:
+        """The sharding of a batch, the same for each of its arrays."""
+        return NamedSharding(self.mesh, self.batch)
+
+    def state(self, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
+        """Returns the shardings of ``state`` (arrays or shapes): optimizer state lies where its parameter lies."""
+        specs = self.params(state.params) if callable(self.params) else self.params
+        if isinstance(specs, jax.P):
+            specs = jax.tree.map(lambda _, spec=specs: spec, state.params)
+        params = jax.tree.map(lambda _, spec: NamedSharding(self.mesh, spec), state.params, specs)
+
+        def beside(leaf, param, sharding):
+            # Factored moments have a parameter's path but not its shape.
+            return sharding if leaf.shape == param.shape else self.replicated
+
+        opt_state = optax.tree_utils.tree_map_params(
+            optimizer, beside, state.opt_state, state.params, params, transform_non_params=lambda _: self.replicated
+        )
+        return TrainState(
+            step=self.replicated,
+            params=params,
+            opt_state=opt_state,
+            ema=None if state.ema is None else params,
+            carry=jax.tree.map(lambda _: NamedSharding(self.mesh, self.carry), state.carry),
+            loss_scale=jax.tree.map(lambda _: self.replicated, state.loss_scale),
+            key=self.replicated,
+        )
+
+    def put(self, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
+        """Returns ``state`` where it belongs; a step given one that lies elsewhere would compile a second time."""
+        return jax.device_put(state, self.state(state, optimizer))
+
+    def feed(self, batch):
+        """Returns ``batch`` as the step takes it: untouched in one process, a global array where there are several."""
+        if jax.process_count() == 1:
+            return batch
+        return {name: jax.make_array_from_process_local_data(self.batches(), x) for name, x in batch.items()}
+
+    def check_batch(self, batch, accumulation: int) -> None:
+        """Raises a ValueError unless every array of ``batch`` divides over the microbatches and the devices.
+
+        Args:
+          batch: what this process feeds to one step.
+          accumulation: microbatches per step.
+        """
+        axes = self.batch[0] if len(self.batch) else None
+        names = (axes,) if isinstance(axes, str) else (axes or ())
+        devices = math.prod(self.mesh.shape[name] for name in names)
+        sizes = {name: x.shape[0] if x.ndim else 0 for name, x in batch.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"every array of a batch needs the same leading batch axis; got {sizes}")
+        rows = next(iter(sizes.values())) * jax.process_count()
+        if rows == 0 or rows % (accumulation * devices):
+            raise ValueError(
+                f"a batch of {rows} rows does not divide into {accumulation} microbatches over {devices} devices "
+                f"(mesh axes {names}): use a multiple of {accumulation * devices}"
+            )
