@@ -36,13 +36,13 @@ def run(main: Callable[[], object]) -> None:
 
 
 def message(error: BaseException) -> str:
-    """The error in one line."""
+    """The error in one line: all that a bad request was told, the first line of a failure (XLA's go on for pages)."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return "; ".join(lines) if isinstance(error, BAD_REQUEST) else lines[0]
 
 
 def _stop(error: BaseException, status: int) -> None:

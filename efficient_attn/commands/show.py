@@ -1,6 +1,7 @@
 """Draws a pattern and counts its blocks: ``python -m efficient_attn show 'Causal() & Strided(128)' --length 4096``."""
 
 import dataclasses
+import io
 import pathlib
 import shutil
 import sys
@@ -10,7 +11,6 @@ import numpy as np
 import tyro
 
 from efficient_attn.patterns import drawing, picture
-from efficient_attn.patterns.algebra import PerHead
 from efficient_attn.patterns.block_mask import BlockMask, Plan
 from efficient_attn.patterns.expression import parse
 
@@ -51,22 +51,21 @@ class Args:
 def main(args: Args) -> None:
     """Draws in the terminal, prints the counts and, if asked, writes the picture."""
     pattern = parse(args.expression)
-    if args.heads:
-        pattern = _chosen(pattern, args.heads)
     block = _block(args)
     mask = pattern.block_mask(args.length, args.length, block)
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal without these signs shows question marks rather than an error.
         sys.stdout.reconfigure(errors="replace")
     width = shutil.get_terminal_size().columns
-    print(picture.as_text(pattern, args.length, args.length, block=block, width=width))
+    print(picture.as_text(pattern, args.length, args.length, block=block, width=width, heads=args.heads))
     print(mask.summary())
     causal = causal_share(mask)
     if causal is not None:
         live, total = causal
         print(f"of the causal area, {live} of {total} blocks are live ({live / total:.2%})")
     if args.out is not None:
-        drawn = picture.draw(picture.panels(pattern, args.length, args.length, block=block), query=args.query)
+        panels = picture.panels(pattern, args.length, args.length, block=block, heads=args.heads)
+        drawn = picture.draw(panels, query=args.query)
         if args.out.suffix == ".svg":
             args.out.write_text(drawing.to_svg(drawn), encoding="utf-8")
         else:
@@ -82,15 +81,6 @@ def _block(args: Args) -> int:
             f"{_LIMIT_BLOCKS:,} blocks along a side, got {block}"
         )
     return block
-
-
-def _chosen(pattern, heads: tuple[int, ...]) -> PerHead:
-    if not isinstance(pattern, PerHead):
-        raise ValueError("--heads chooses among the patterns of a PerHead, and this pattern is the same for all heads")
-    wrong = [head for head in heads if not 0 <= head < len(pattern.patterns)]
-    if wrong:
-        raise ValueError(f"--heads must lie in 0..{len(pattern.patterns) - 1}, got {wrong[0]}")
-    return PerHead([pattern.patterns[head] for head in heads])
 
 
 def causal_share(mask: BlockMask) -> tuple[int, int] | None:

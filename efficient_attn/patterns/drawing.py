@@ -5,16 +5,18 @@ import io
 from xml.sax.saxutils import escape
 
 INK, PAPER = "#1d2733", "#ffffff"
+# Units of 1/100 inch, from the top left.
+Length = float | int
 
 
 @dataclasses.dataclass(frozen=True)
 class Rect:
-    """A filled rectangle, in units of 1/100 inch from the top left."""
+    """A filled rectangle."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    x: Length
+    y: Length
+    width: Length
+    height: Length
     fill: str
 
 
@@ -22,10 +24,10 @@ class Rect:
 class Label:
     """A line of text whose left end of the baseline is at ``x``, ``y``."""
 
-    x: float
-    y: float
+    x: Length
+    y: Length
     text: str
-    size: float
+    size: Length
     weight: str = "normal"
     family: str = "sans-serif"
 
@@ -34,8 +36,8 @@ class Label:
 class Drawing:
     """Rectangles and labels, later ones on top: what the SVG and the PNG writer both draw."""
 
-    width: float
-    height: float
+    width: Length
+    height: Length
     rects: tuple[Rect, ...]
     labels: tuple[Label, ...]
 
@@ -65,7 +67,7 @@ def _consecutive(rects: tuple[Rect, ...]) -> list[tuple[str, list[Rect]]]:
     return groups
 
 
-def _short(value: float) -> str:
+def _short(value: Length) -> str:
     return f"{round(value, 2):g}"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from efficient_attn.patterns.algebra import Pattern, PerHead
 from efficient_attn.patterns.block_mask import EMPTY, FULL, PARTIAL, BlockMask, block_kinds
-from efficient_attn.patterns.drawing import PAPER, Drawing, Label, Rect, to_png
+from efficient_attn.patterns.drawing import PAPER, Drawing, Label, Length, Rect, to_png
 
 # Cell states beyond the three kinds of block.
 _OWN, _SEEN, _SEEN_PARTIAL, _ROW = 3, 4, 5, 6
@@ -50,7 +50,13 @@ class Panel:
 
 
 def panels(
-    pattern: Pattern | BlockMask, q_len: int, k_len: int, *, block: int = 1, cells: int = 64
+    pattern: Pattern | BlockMask,
+    q_len: int,
+    k_len: int,
+    *,
+    block: int = 1,
+    cells: int = 64,
+    heads: tuple[int, ...] = (),
 ) -> tuple[Panel, ...]:
     """The cells of a pattern: one panel, or one for each distinct pattern among the heads.
 
@@ -60,15 +66,24 @@ def panels(
       k_len: keys.
       block: positions along the side of a kernel's block; a cell is a whole number of blocks, or one position.
       cells: the most cells along a side.
+      heads: of a PerHead pattern, the heads to draw; none named, all.
+
+    Raises:
+      ValueError: if ``heads`` names a head that the pattern does not have.
 
     Cost: O(cells**2), whatever the length.
     """
     pattern = pattern.pattern if isinstance(pattern, BlockMask) else pattern
     longest = max(q_len, k_len)
     side = 1 if longest <= cells else block * math.ceil(longest / (block * cells))
+    plain_of_head = dict(enumerate(pattern.patterns if isinstance(pattern, PerHead) else (pattern,)))
+    if heads and not isinstance(pattern, PerHead):
+        raise ValueError("heads can be chosen of a PerHead pattern only: this pattern is the same for all heads")
     drawn = {}
-    for head, plain in enumerate(pattern.patterns if isinstance(pattern, PerHead) else (pattern,)):
-        drawn.setdefault(plain, []).append(head)
+    for head in heads or plain_of_head:
+        if head not in plain_of_head:
+            raise ValueError(f"heads must lie in 0..{len(plain_of_head) - 1}, got {head}")
+        drawn.setdefault(plain_of_head[head], []).append(head)
     return tuple(
         Panel(
             title=_heads_title(heads) if isinstance(pattern, PerHead) else "",
@@ -94,10 +109,18 @@ def _shortened(text: str, most: int = 36) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def as_text(pattern: Pattern | BlockMask, q_len: int, k_len: int, *, block: int = 1, width: int = 80) -> str:
-    """The pattern for a terminal ``width`` characters wide, with a line that explains the signs."""
+def as_text(
+    pattern: Pattern | BlockMask,
+    q_len: int,
+    k_len: int,
+    *,
+    block: int = 1,
+    width: int = 80,
+    heads: tuple[int, ...] = (),
+) -> str:
+    """The pattern for a terminal ``width`` characters wide, with a line that explains the signs; see ``panels``."""
     # 40 cells are 80 characters, and about as many lines as a screen has.
-    drawn = panels(pattern, q_len, k_len, block=block, cells=max(1, min(width // 2, 40)))
+    drawn = panels(pattern, q_len, k_len, block=block, cells=max(1, min(width // 2, 40)), heads=heads)
     signs = {EMPTY: "· ", FULL: "■ "} if drawn[0].side == 1 else {EMPTY: "· ", PARTIAL: "▒▒", FULL: "██"}
     lines = []
     for panel in drawn:
@@ -150,7 +173,7 @@ def _states(panel: Panel, query: int | None) -> np.ndarray:
     return states
 
 
-def _cells(states: np.ndarray, x: float, y: float) -> list[Rect]:
+def _cells(states: np.ndarray, x: Length, y: Length) -> list[Rect]:
     """The cells as few rectangles: runs along a row, and equal runs of neighbouring rows, are one each."""
     rows, columns = states.shape
     cell = _SIDE / max(rows, columns)
@@ -169,7 +192,7 @@ def _cells(states: np.ndarray, x: float, y: float) -> list[Rect]:
     return [ground, *rects, *(_outlines(rows, columns, cell, x, y) if cell >= _SMALLEST_OUTLINED else [])]
 
 
-def _outlines(rows: int, columns: int, cell: float, x: float, y: float) -> list[Rect]:
+def _outlines(rows: int, columns: int, cell: Length, x: Length, y: Length) -> list[Rect]:
     across = [Rect(x + c * cell - 0.5, y, 1, rows * cell, PAPER) for c in range(1, columns)]
     return across + [Rect(x, y + r * cell - 0.5, columns * cell, 1, PAPER) for r in range(1, rows)]
 
@@ -180,13 +203,13 @@ def _runs(row: np.ndarray) -> set[tuple[int, int, int]]:
     return {(int(a), int(b), int(row[a])) for a, b in itertools.pairwise(edges) if row[a] != EMPTY}
 
 
-def _legend(shown: set[int], y: float, width: float) -> tuple[list[Rect], list[Label]]:
+def _legend(shown: set[int], y: Length, width: Length) -> tuple[list[Rect], list[Label]]:
     swatches, names = [], []
-    x = float(_GAP)
+    x = _GAP
     for state in [state for state in _LEGEND if state in shown]:
         length = 26 + 6 * len(_LEGEND[state]) + 18
         if x > _GAP and x + length > width:
-            x, y = float(_GAP), y + 22
+            x, y = _GAP, y + 22
         swatches.append(Rect(x, y, 13, 13, _COLOURS[state]))
         names.append(Label(x + 19, y + 11, _LEGEND[state], 12))
         x += length

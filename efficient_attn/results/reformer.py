@@ -56,8 +56,8 @@ ABLATIONS = Table(
     rows=rows(
         ("finding",),
         [
-            ("shared query and key", "no worse than separate"),
-            ("reversible layers", "no worse than plain residuals"),
+            ("shared query and key", "curves only"),
+            ("reversible layers", "curves only"),
             ("8 rounds of hashing", "about full attention"),
         ],
     ),

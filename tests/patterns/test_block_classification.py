@@ -1,4 +1,4 @@
-"""Interval arithmetic against brute force: exact for the library's own patterns, sound for whatever is built from them."""
+"""Interval arithmetic against brute force: exact for the library's patterns, sound for what is built from them."""
 
 import numpy as np
 import pytest

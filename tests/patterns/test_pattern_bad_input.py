@@ -67,7 +67,7 @@ def test_bad_values_are_refused_by_name(case):
     ],
 )
 def test_a_pattern_has_no_truth_value(combine):
-    with pytest.raises(TypeError, match="combine patterns with & | ~"):
+    with pytest.raises(TypeError, match=r"combine patterns with & \| ~"):
         combine()
 
 

@@ -1,0 +1,128 @@
+"""The register of results: every published row is there, and the page is what the records say."""
+
+import collections
+import pathlib
+
+import pytest
+
+from efficient_attn.__main__ import main
+from efficient_attn.results.record import Measured, Row
+from efficient_attn.results.register import TABLES
+
+pytestmark = pytest.mark.fast
+
+ROOT = pathlib.Path(__file__).parents[2]
+BY_KEY = {table.key: table for table in TABLES}
+
+# Rows of each published table.
+ROWS = {
+    "S1": 7, "S2": 3, "S3": 6, "S4": 1, "V1": 2, "I1": 4, "I2": 10, "I3": 7, "I4": 3,
+    "T1": 11, "T2a": 5, "T2b": 5, "T3a": 6, "T3b": 6, "T4a": 2, "T4b": 2, "T4c": 3, "T5a": 5, "T5b": 12, "T5c": 8,
+    "A1": 7, "A2": 6, "E1": 3, "E2": 2, "R1": 2, "R2": 4, "R3": 3, "R4": 3, "T6a": 25, "T6b": 25, "T6c": 5,
+    "B1": 10, "G1": 9, "G2": 6, "T7a": 3, "T7b": 1, "T7c": 4, "T7d": 3,
+}  # fmt: skip
+
+# A figure from each table, by row and metric, so that a shifted column is seen.
+FIGURES = [
+    ("S1", "CIFAR-10", "result", "2.80 bits/dim"),
+    ("S2", "strided", "enwik8 bits", "1.13"),
+    ("S3", "at least 12,160 bytes", "bits/byte", "0.9908"),
+    ("T1", "random + vanilla", "LM1B PPL", "40.05"),
+    ("T1", "Transformer (control)", "EnFr BLEU", "41.83"),
+    ("T2a", "R+V", "RTE", "81.2"),
+    ("T2b", "D+V", "WSC", "68.3"),
+    ("T3a", "Longformer", "enwik8 test", "1.00"),
+    ("T3b", "Sparse Transformer", "BPC", "0.99"),
+    ("T4a", "95th percentile", "TriviaQA", "17,126"),
+    ("T4b", "Longformer-base", "Hyperpartisan", "94.8"),
+    ("T5a", "Reformer", "sequential operations", "O(log n)"),
+    ("T5c", "n=65536", "k=2048", "7.9 / 18"),
+    ("T6a", "9", "order", "interleaved baseline"),
+    ("T6b", "25", "PPL", "18.12"),
+    ("T7c", "MPNet", "avg", "87.7"),
+    ("T7d", "ELECTRA", "CoLA", "64.6"),
+    ("E1", "alpha-entmax", "En-De", "26.93"),
+    ("G1", "MoE(2048E, 36L)", "BLEU average", "44.3"),
+    ("R2", "LSH-1", "full", "0.8"),
+]
+
+
+def test_every_published_row_is_present():
+    assert {key: len(table.rows) for key, table in BY_KEY.items()} == ROWS
+    assert len(BY_KEY) == len(TABLES), "two tables share a key"
+
+
+@pytest.mark.parametrize(("key", "label", "metric", "figure"), FIGURES)
+def test_figures_stand_in_their_columns(key, label, metric, figure):
+    (row,) = [row for row in BY_KEY[key].rows if row.label == label]
+    assert row.published[metric] == figure
+
+
+def test_random_orders_hold_five_seeds_of_the_baseline():
+    for key in ("T6a", "T6b"):
+        orders = collections.Counter(row.published["order"] for row in BY_KEY[key].rows)
+        assert orders == {"random": 20, "interleaved baseline": 5}
+        perplexities = [float(row.published["PPL"]) for row in BY_KEY[key].rows]
+        assert perplexities == sorted(perplexities, reverse=True)
+
+
+def test_linformer_savings_have_68_cells():
+    assert sum(len(row.published) for row in BY_KEY["T5c"].rows) * 2 == 68
+
+
+def test_systems_that_are_here_name_their_configurations():
+    here = [row for table in TABLES if table.system == "Sparse Transformer" for row in table.rows]
+    assert all(row.config for row in here if row.status != "quoted only")
+
+
+def test_every_configuration_named_exists():
+    named = {row.config for table in TABLES for row in table.rows if row.config}
+    assert sorted(path for path in named if not (ROOT / path).is_file()) == []
+
+
+def test_every_row_with_a_configuration_has_a_command():
+    for table in TABLES:
+        for row in table.rows:
+            if row.config:
+                assert row.command == f"python eval.py {row.config} --workdir DIR --split test"
+            assert (row.status == "not run") <= (row.command is not None)
+
+
+def test_a_measurement_says_on_which_data():
+    measured = Measured(values={"bits/byte": "2.5"}, data="6 MB of Wikipedia, 100 steps")
+    assert (
+        Row(label="x", published={}, status="measured", config="configs/x.py", measured=measured).measured is measured
+    )
+    with pytest.raises(ValueError, match="exactly when it holds a measurement"):
+        Row(label="x", published={}, status="measured")
+    with pytest.raises(ValueError, match="names the configuration to run"):
+        Row(label="x", published={}, status="not run")
+
+
+def test_the_page_is_what_the_records_say(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    main(["results", "--check"])
+    assert "is up to date" in capsys.readouterr().out
+
+
+def test_check_fails_on_another_page(tmp_path, capsys):
+    page = tmp_path / "results.md"
+    main(["results", "--out", str(page)])
+    main(["results", "--out", str(page), "--check"])
+    page.write_text(page.read_text() + "edited by hand\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["results", "--out", str(page), "--check"])
+    assert caught.value.code == 1
+    assert "is not what the records say" in capsys.readouterr().err
+
+
+def test_the_page_is_a_sound_set_of_tables():
+    lines = (ROOT / "docs" / "results.md").read_text().splitlines()
+    headers = [n for n, line in enumerate(lines) if line.startswith("|---")]
+    assert len(headers) == len(TABLES) + 1
+    for n in headers:
+        width = lines[n].count("|")
+        row = n - 1
+        while row < len(lines) and lines[row].startswith("|"):
+            assert lines[row].count("|") == width
+            row += 1
