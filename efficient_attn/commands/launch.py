@@ -1,0 +1,61 @@
+"""What ``train.py`` and ``eval.py`` do: read a config and its overrides, run, print one JSON line last."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from efficient_attn import training
+from efficient_attn.data import Split
+from efficient_attn.experiment import Experiment, load_config
+from efficient_attn.experiment import evaluate as evaluate_experiment
+from efficient_attn.experiment import train as train_experiment
+
+
+def train(arguments: Sequence[str] | None = None) -> None:
+    """Trains, draws the loss curve, and prints the final scores."""
+    config, options = _read("train.py", _Train, arguments)
+    report = train_experiment(config, options.workdir)
+    try:
+        training.draw_curve(options.workdir)
+    except ModuleNotFoundError as error:
+        print(f"no loss curve was drawn: {error}", file=sys.stderr)
+    print(json.dumps(report))
+
+
+def evaluate(arguments: Sequence[str] | None = None) -> None:
+    """Scores a split and prints the scores."""
+    config, options = _read("eval.py", _Evaluate, arguments)
+    print(json.dumps(evaluate_experiment(config, options.workdir, options.split)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Train:
+    workdir: str
+    """Where checkpoints, logs and the loss curve go; a run that is there already goes on."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Evaluate:
+    workdir: str
+    """Where the run to score is."""
+    split: Split = "validation"
+    """Which part of the data is scored."""
+
+
+def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple[Experiment, Any]:
+    """The config named first, with the fields that the other arguments change, and the program's own options."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError(f"usage: python {program} CONFIG.py --workdir DIR [--field VALUE ...]; the config comes first")
+    config = load_config(arguments[0])
+    # The type of every union field is the config's choice: a command line changes its fields, not which mechanism it is.
+    experiment = Annotated[tyro.conf.AvoidSubcommands[Experiment], tyro.conf.arg(name="")]
+    both = dataclasses.make_dataclass(
+        "Arguments", [("options", Annotated[options, tyro.conf.arg(name="")]), ("config", experiment, config)], kw_only=True
+    )
+    read = tyro.cli(both, prog=f"{program} {arguments[0]}", description=sys.modules["__main__"].__doc__, args=arguments[1:])
+    return read.config, read.options

@@ -1,0 +1,250 @@
+"""An experiment: a config of everything, and what it becomes. The only file that knows data, models, tasks and trainer alike."""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+from efficient_attn import data, training
+from efficient_attn.decoding import SamplingOptions, sample
+from efficient_attn.models import Decoder, DecoderConfig, Functional
+from efficient_attn.models.functional import count
+from efficient_attn.nn.embedding import check_length
+from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
+
+Source = (
+    data.StandardLibrary
+    | data.TextFiles
+    | data.WikipediaExcerpt
+    | data.Enwik8
+    | data.Text8
+    | data.WikiText
+    | data.LM1B
+    | data.TFDSText
+    | data.TFDSImages
+    | data.ImageArray
+    | data.ImageFolder
+    | data.AudioFiles
+)
+Optimizer = training.AdamW | training.Adagrad | training.Adafactor | training.SGD
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """Devices along each mesh axis."""
+
+    data: int = -1
+    """Batch rows; -1: all devices that the other axes leave."""
+
+
+# Fields that decide how an experiment runs. All others decide what is learned, and may not change within a workdir.
+_RUNS = ("steps", "mesh", "log_every", "eval_every", "checkpoint_every", "keep", "profile_steps", "tensorboard", "eval_batch_size")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A language model, its data and its training."""
+
+    model: DecoderConfig
+    source: Source
+    context: int
+    """Tokens in a training window."""
+    batch_size: int
+    """Windows in a step, over all devices."""
+    steps: int
+    """Updates in all."""
+    schedule: training.Schedule
+    optimizer: Optimizer = training.AdamW()
+    clip_norm: float | None = 1.0
+    """Greatest global norm of the gradient; None: no limit."""
+    label_smoothing: float = 0.0
+    seed: int = 0
+    accumulation: int = 1
+    """Microbatches in a step."""
+    ema: training.EMA | None = None
+    loss_scale: training.DynamicLossScale | None = None
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    eval_scored: int | None = None
+    """Tokens that each evaluation window scores after the first; None: all of a window, side by side."""
+    eval_batch_size: int | None = None
+    """Windows in an evaluation batch; None: ``batch_size``."""
+    mesh: Mesh = Mesh()
+    log_every: int = 20
+    eval_every: int | None = None
+    """Steps between evaluations; None: only at the end."""
+    checkpoint_every: int = 1000
+    keep: training.Keep = training.Keep()
+    profile_steps: training.Profile | None = None
+    tensorboard: training.metrics.TensorBoardChoice = "auto"
+
+    def __post_init__(self):
+        for name in ("context", "batch_size", "steps", "accumulation"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        if self.eval_scored is not None and not 1 <= self.eval_scored <= self.context:
+            raise ValueError(f"eval_scored must be in 1..context ({self.context}), got {self.eval_scored}")
+        check_length(self.model.positions, self.context)
+
+    @property
+    def decoder(self) -> Functional[Decoder]:
+        """The model's form."""
+        return _decoder(self.model)
+
+    def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is learned and how it runs, as JSON objects."""
+        whole = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {k: v for k, v in whole.items() if k not in _RUNS}, {k: v for k, v in whole.items() if k in _RUNS}
+
+
+@functools.lru_cache(maxsize=16)
+def _decoder(config: DecoderConfig) -> Functional[Decoder]:
+    """One form per config, so that programs compiled for it are found again."""
+    return Functional(lambda key: Decoder(config, key=key))
+
+
+def _plain(value: Any) -> Any:
+    """A config as JSON: dataclasses become objects that name their type."""
+    if dataclasses.is_dataclass(value):
+        return {"type": type(value).__name__, **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def load_config(path: str) -> Experiment:
+    """The ``CONFIG`` of a config file, which is a Python module of the user's own.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it has no ``CONFIG``, or one of another type.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no config file {path}; configs/ has those that come with the library")
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"a config is a Python file, got {path}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"{path} is not a config: {error}") from error
+    config = getattr(module, "CONFIG", None)
+    if not isinstance(config, Experiment):
+        raise ValueError(f"{path} must define CONFIG, an Experiment; got {type(config).__name__}")
+    return config
+
+
+def train(config: Experiment, workdir: str) -> dict[str, Any]:
+    """Trains in ``workdir``, going on from its last checkpoint, and returns the final scores on the validation split."""
+    learned, runs = config.fields()
+    stream = config.source.load("train")
+    held_out = config.source.load("validation")
+    mesh = training.make_mesh(data=config.mesh.data)
+    learned["fingerprint"] = config.source.fingerprint()
+    training.check_workdir(workdir, learned, runs)
+    evaluate = functools.partial(_evaluate, config, held_out, score_step(config.decoder))
+    rate = config.schedule.build(config.steps)
+    program = training.Program(
+        objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
+        optimizer=training.chain(config.optimizer.build(rate), clip_norm=config.clip_norm),
+        params=config.decoder.init,
+        batches=_batches(config, stream).iterate,
+        evaluate=lambda state: evaluate(state.evaluated),
+        placement=training.Placement(mesh=mesh),
+        tokens="loss",
+        metadata={"config": learned, "data": stream.description},
+    )
+    state = training.fit(program, _options(config), workdir)
+    scores = evaluate(state.evaluated)
+    return {**scores, "step": int(state.step), "workdir": str(workdir)}
+
+
+def _batches(config: Experiment, stream: data.TokenStream) -> data.TrainingBatches:
+    return data.TrainingBatches(
+        stream=stream,
+        context=config.context,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        align=stream.record_length,
+    )
+
+
+def _options(config: Experiment) -> training.TrainOptions:
+    step = training.StepOptions(
+        accumulation=config.accumulation, ema=config.ema, loss_scale=config.loss_scale, on_nonfinite=config.on_nonfinite
+    )
+    return training.TrainOptions(
+        steps=config.steps,
+        seed=config.seed,
+        step=step,
+        log_every=config.log_every,
+        eval_every=config.eval_every,
+        checkpoint_every=config.checkpoint_every,
+        keep=config.keep,
+        profile=config.profile_steps,
+        tensorboard=config.tensorboard,
+    )
+
+
+def _evaluate(config: Experiment, stream: data.TokenStream, step: Any, params: Any) -> dict[str, Any]:
+    scored = config.context if config.eval_scored is None else config.eval_scored
+    windows = data.EvaluationWindows(context=config.context, scored=scored)
+    batch_size = config.batch_size if config.eval_batch_size is None else config.eval_batch_size
+    return score(step, params, data.evaluation_batches(stream, windows, batch_size), stream.words).report()
+
+
+def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, Any]:
+    """Scores the last checkpoint of ``workdir`` on a whole split.
+
+    Raises:
+      ValueError: if the workdir was trained with another model.
+      FileNotFoundError: if it has no checkpoint.
+    """
+    params, step = restore(config, workdir)
+    stream = config.source.load(split)
+    report = _evaluate(config, stream, score_step(config.decoder), params)
+    return {**report, "step": step, "split": split, "data": stream.description}
+
+
+def restore(config: Experiment, workdir: str) -> tuple[Any, int]:
+    """The parameters to evaluate of the last checkpoint, and its step.
+
+    Raises:
+      ValueError: if they are those of another model.
+      FileNotFoundError: if there is no checkpoint.
+    """
+    directory = Path(workdir) / "checkpoints"
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{workdir} has no checkpoints: train first, with train.py --workdir {workdir}")
+    with training.Checkpoints(directory) as checkpoints:
+        steps = checkpoints.steps()
+        if not steps:
+            raise FileNotFoundError(f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}")
+        saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
+        mine = _plain(config.model)
+        differing = [k for k in mine if k not in ("remat",) and json.dumps(mine[k]) != json.dumps((saved or {}).get(k))]
+        if saved is not None and differing:
+            raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
+        return checkpoints.restore_params(steps[-1]), steps[-1]
+
+
+def write(config: Experiment, workdir: str, prompt: bytes, length: int, options: SamplingOptions, seed: int) -> bytes:
+    """Continues ``prompt`` to ``length`` bytes with the model of ``workdir``."""
+    params, _ = restore(config, workdir)
+    tokens = jax.numpy.asarray([list(prompt)], jax.numpy.int32).reshape(1, len(prompt))
+    return bytes(sample(config.decoder, params, tokens, length, options, jax.random.key(seed))[0].tolist())
+
+
+def parameters(config: Experiment) -> dict[str, Any]:
+    """How many parameters the model has, in all and by part; nothing is allocated."""
+    shapes = config.decoder.shapes()
+    return {"parameters": count(shapes), "parts": {name: count(part) for name, part in shapes.items()}}

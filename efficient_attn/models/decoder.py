@@ -1,0 +1,188 @@
+"""A decoder-only Transformer over any causal pattern: the dense baseline and the Sparse Transformer.
+
+References:
+  Child, Gray, Radford, Sutskever, "Generating Long Sequences with Sparse Transformers", 2019, sections 5 and 6.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from efficient_attn.nn.attention import SelfAttention
+from efficient_attn.nn.block import Block, NormPlace, drop
+from efficient_attn.nn.cache import empty_cache, slots
+from efficient_attn.nn.embedding import (
+    Embedding,
+    Positions,
+    RotaryPositions,
+    check_length,
+    rotary_base,
+)
+from efficient_attn.nn.feedforward import Activation, FeedForward
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.stack import Caches, Remat, Stack
+from efficient_attn.patterns.algebra import Pattern, PerHead
+from efficient_attn.patterns.expression import parse
+from efficient_attn.precision import Precision
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sparse:
+    """Attention over patterns, written as expressions; layer ``l`` has pattern ``l % len(patterns)``.
+
+    ``("Causal()",)`` is dense attention; two entries alternate; four with three alike are the 3:1 cycle of the image models.
+    """
+
+    patterns: tuple[str, ...] = ("Causal()",)
+
+    def __post_init__(self):
+        if not self.patterns:
+            raise ValueError("Sparse.patterns needs at least one expression, got none")
+        self.parsed()
+
+    def parsed(self) -> tuple[Pattern, ...]:
+        """The patterns themselves.
+
+        Raises:
+          ValueError: where an expression cannot be read.
+        """
+        return tuple(parse(text) for text in self.patterns)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Sizes and choices of a decoder."""
+
+    depth: int
+    """Residual blocks."""
+    width: int
+    """Size of the residual stream."""
+    heads: int
+    """Query heads."""
+    key_heads: int | None = None
+    """Key and value heads; None: as many as query heads."""
+    qk_width: int | None = None
+    """Size of all query heads together; None: ``width``."""
+    ff_width: int | None = None
+    """Size of the feed-forward's hidden layer; None: ``4 * width``."""
+    vocab: int = 256
+    """Distinct tokens."""
+    attention: Sparse = Sparse()
+    positions: Positions = RotaryPositions()
+    norm: NormPlace = "pre"
+    activation: Activation = "quick_gelu"
+    logits: Literal["untied_zero", "untied", "tied"] = "untied_zero"
+    initialization: Literal["code", "paper"] = "code"
+    dropout: float = 0.0
+    """Probability of dropping a feature of a sublayer's output, and of the embedding."""
+    remat: Remat = "none"
+    precision: Precision = Precision()
+
+    def __post_init__(self):
+        for name in ("depth", "width", "heads", "vocab"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.width % self.heads or self.query_width % self.heads:
+            raise ValueError(f"heads must divide width and qk_width, got heads={self.heads}, width={self.width}, qk_width={self.query_width}")
+        if self.heads % self.value_heads:
+            raise ValueError(f"key_heads must divide heads, got key_heads={self.key_heads}, heads={self.heads}")
+        for pattern in self.attention.parsed():
+            if isinstance(pattern, PerHead) and len(pattern.patterns) != self.heads:
+                raise ValueError(f"a PerHead pattern needs one pattern for each of {self.heads} heads, got {len(pattern.patterns)}")
+
+    @property
+    def query_width(self) -> int:
+        """``qk_width``, or its default."""
+        return self.width if self.qk_width is None else self.qk_width
+
+    @property
+    def value_heads(self) -> int:
+        """``key_heads``, or its default."""
+        return self.heads if self.key_heads is None else self.key_heads
+
+
+class Decoder(nnx.Module):
+    """A language model: each token's distribution given those before it."""
+
+    def __init__(self, config: DecoderConfig, *, key: jax.Array):
+        self.config = config
+        init = Initialization(config.initialization, config.depth)
+        embedding_key, stack_key, norm_key = jax.random.split(key, 3)
+
+        def make_block(rngs: nnx.Rngs) -> Block:
+            attention = SelfAttention(
+                config.width,
+                config.heads,
+                config.value_heads,
+                config.query_width,
+                init,
+                config.precision,
+                rotary=rotary_base(config.positions),
+                rngs=rngs,
+            )
+            hidden = 4 * config.width if config.ff_width is None else config.ff_width
+            feedforward = FeedForward(config.width, hidden, config.activation, init, config.precision, rngs=rngs)
+            return Block(attention, feedforward, config.norm, config.width, rngs=rngs)
+
+        rngs = nnx.Rngs(embedding_key)
+        self.embedding = Embedding(config.vocab, config.width, config.positions, config.logits, init, rngs=rngs)
+        self.stack = Stack(make_block, config.depth, config.attention.parsed(), config.remat, stack_key)
+        self.final_norm = nnx.LayerNorm(config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key)) if config.norm == "pre" else None
+
+    def __call__(self, tokens: Int[Array, "B T"], key: jax.Array | None = None) -> Float[Array, "B T V"]:
+        """Logits of every token given the ones before it, float32.
+
+        Args:
+          tokens: the sequence itself; the shift to the right happens here.
+          key: randomness of the dropout; None is without.
+
+        Raises:
+          ValueError: if the sequence is longer than the model's positions.
+        """
+        check_length(self.config.positions, tokens.shape[1])
+        keys = (None, None) if key is None else jax.random.split(key)
+        x = drop(self.embedding.shifted(tokens), self.config.dropout, keys[0])
+        return self._logits(self.stack(x, self.config.dropout, keys[1]))
+
+    def init_cache(self, batch: int, length: int) -> Caches:
+        """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""
+        check_length(self.config.positions, length)
+        config = self.config
+        sizes = (config.query_width // config.heads, config.width // config.heads)
+        dtype = jnp.dtype(config.precision.compute)
+
+        def make(pattern: Pattern):
+            return empty_cache(slots(pattern, length)[1], batch, config.value_heads, sizes, dtype)
+
+        return self.stack.init_caches(make)
+
+    def step(
+        self, token: Int[Array, " B"], position: Int[Array, ""], caches: Caches, length: int
+    ) -> tuple[Float[Array, "B V"], Caches]:
+        """Logits of the token at ``position`` given the token before it and the cache of all earlier ones.
+
+        Args:
+          token: the token at ``position - 1``; any value at position 0.
+          position: which token is predicted.
+          caches: what ``init_cache`` or the step before gave.
+          length: as in ``init_cache``.
+
+        Returns:
+          Logits, equal to that row of ``__call__``, and the new cache.
+
+        Cost: a product with each parameter, and attention over the slots of the cache.
+        """
+        x = self.embedding.one(token, position)
+        now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.config.attention.parsed())
+        x, caches = self.stack.step(x, caches, position, now)
+        return self._logits(x)[:, 0], caches
+
+    def _logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        x = x if self.final_norm is None else self.final_norm(x)
+        return self.embedding.logits(x.astype(jnp.dtype(self.config.precision.compute)))

@@ -1,0 +1,84 @@
+"""Self-attention over a pattern: projections around ``attend``."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from efficient_attn.kernels import attend
+from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.ops.positions import rotate
+from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.precision import Precision
+
+
+class SelfAttention(nnx.Module):
+    """Queries, keys and values by projection, attention over a pattern, and a projection back.
+
+    Args:
+      width: size of the residual stream.
+      heads: query heads.
+      key_heads: key and value heads, a divisor of ``heads``.
+      qk_width: size of all query heads together.
+      init: standard deviations.
+      precision: formats.
+      rotary: base of rotary positions, or None.
+      query_spec: mesh axes of batch, tokens, heads and head size, for ``attend``.
+      rngs: randomness of the initial parameters.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        key_heads: int,
+        qk_width: int,
+        init: Initialization,
+        precision: Precision,
+        *,
+        rotary: float | None = None,
+        rngs: nnx.Rngs,
+    ):
+        self.heads, self.key_heads, self.rotary = heads, key_heads, rotary
+        self.sizes = (qk_width // heads, width // heads)
+        formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
+        out = {"kernel_init": init.weight(width), **formats}
+        self.query = nnx.Linear(width, qk_width, **out)
+        self.key = nnx.Linear(width, self.sizes[0] * key_heads, **out)
+        self.value = nnx.Linear(width, self.sizes[1] * key_heads, **out)
+        self.output = nnx.Linear(width, width, kernel_init=init.residual(width), **formats)
+
+    def __call__(self, x: Float[Array, "B T D"], pattern: Pattern) -> Float[Array, "B T D"]:
+        """Attention among the tokens of ``x``."""
+        query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
+        return self._back(attend(query, key, value, pattern))
+
+    def step(
+        self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
+    ) -> tuple[Float[Array, "B 1 D"], Cache]:
+        """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
+        query, key, value = self._project(x, position[None])
+        cache = cache.write(slot, position, key, value)
+        written = jnp.broadcast_to(cache.positions >= 0, (x.shape[0], cache.positions.shape[0]))
+        mixed = attend(
+            query,
+            cache.key.astype(query.dtype),
+            cache.value.astype(query.dtype),
+            pattern,
+            query_positions=position[None],
+            key_positions=cache.positions,
+            key_mask=written,
+        )
+        return self._back(mixed), cache
+
+    def _project(self, x: Float[Array, "B T D"], positions: Int[Array, " T"]):
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        query = query.reshape(*query.shape[:2], self.heads, self.sizes[0])
+        key = key.reshape(*key.shape[:2], self.key_heads, self.sizes[0])
+        value = value.reshape(*value.shape[:2], self.key_heads, self.sizes[1])
+        if self.rotary is not None:
+            query, key = rotate(query, positions, self.rotary), rotate(key, positions, self.rotary)
+        return query, key, value
+
+    def _back(self, mixed: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
+        return self.output(mixed.reshape(*mixed.shape[:2], -1))

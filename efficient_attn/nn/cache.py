@@ -1,0 +1,79 @@
+"""What a decoder remembers while it writes: the keys and values that its pattern can still use, and no others.
+
+Which key lives in which slot is decided before the first token, from the pattern alone: a key keeps its slot until the last
+query that may see it, then the slot is given to a new key. A window of ``w`` keys needs ``w`` slots, a fixed pattern its own run
+and the summary columns, whatever the length.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from efficient_attn.patterns.algebra import Box, Or, Pattern, PerHead
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """Keys and values of one layer by slot."""
+
+    key: Float[Array, "*layers B S K H"]
+    value: Float[Array, "*layers B S K Hv"]
+    positions: Int[Array, "*layers S"]
+    """Position of the key in each slot, -1 where there is none yet."""
+
+    def write(self, slot: jax.Array, position: jax.Array, key: jax.Array, value: jax.Array) -> "Cache":
+        """The cache with one token's key and value ``[B, 1, K, H]`` in ``slot``."""
+        return Cache(
+            jax.lax.dynamic_update_slice_in_dim(self.key, key.astype(self.key.dtype), slot, 1),
+            jax.lax.dynamic_update_slice_in_dim(self.value, value.astype(self.value.dtype), slot, 1),
+            jax.lax.dynamic_update_slice_in_dim(self.positions, position[None].astype(jnp.int32), slot, 0),
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def slots(pattern: Pattern, length: int) -> tuple[np.ndarray, int]:
+    """The slot of each position, int32 ``[length]``, and how many slots there are.
+
+    Args:
+      pattern: a causal pattern (what it allows ahead of the query is never asked).
+      length: tokens that will be decoded at most.
+
+    Cost: O(length * log(length)) interval tests.
+    """
+    last = last_uses(pattern, length)
+    expiring: list[list[int]] = [[] for _ in range(length + 1)]
+    slot_of = np.zeros(length, np.int32)
+    free: list[int] = []
+    used = 0
+    for position in range(length):
+        free.extend(expiring[position])
+        if free:
+            slot = free.pop()
+        else:
+            slot, used = used, used + 1
+        slot_of[position] = slot
+        expiring[min(int(last[position]) + 1, length)].append(slot)
+    return slot_of, used
+
+
+def last_uses(pattern: Pattern, length: int) -> np.ndarray:
+    """The last query that may see each key, at least the key's own position: int64 ``[length]``, by bisection on intervals."""
+    pattern = Or(pattern.patterns) if isinstance(pattern, PerHead) else pattern
+    keys = np.arange(length, dtype=np.int32)
+    low, high = keys.copy(), np.full(length, length - 1, np.int32)
+    while (low < high).any():
+        middle = (low + high + 1) // 2
+        may, _ = pattern.bounds(Box.of(middle, np.full_like(middle, length - 1), keys, keys))
+        low, high = np.where(may, middle, low), np.where(may, high, middle - 1)
+    return low
+
+
+def empty_cache(slots: int, batch: int, key_heads: int, sizes: tuple[int, int], dtype) -> Cache:
+    """A cache without a key; ``sizes`` are those of key and value heads."""
+    key, value = (jnp.zeros((batch, slots, key_heads, size), dtype) for size in sizes)
+    return Cache(key, value, jnp.full((slots,), -1, jnp.int32))

@@ -1,0 +1,128 @@
+"""Token and position embeddings, and the logits at the other end."""
+
+import dataclasses
+import math
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.ops.positions import mixed_radix, sinusoids
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TablePositions:
+    """A sum of learned tables, indexed by the digits of a position.
+
+    ``(length,)`` is one table of absolute positions; ``(rows, columns)`` suits text and audio with stride ``columns``;
+    ``(rows, columns, channels)`` the bytes of an image, channels fastest.
+    """
+
+    sizes: tuple[int, ...]
+    """Entries of each table, the slowest digit first."""
+
+    def __post_init__(self):
+        if not self.sizes or any(size < 1 for size in self.sizes):
+            raise ValueError(f"TablePositions.sizes must be one or more sizes of at least 1, got {self.sizes}")
+
+    @property
+    def length(self) -> int:
+        """Positions that have an embedding."""
+        return math.prod(self.sizes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SinusoidalPositions:
+    """Fixed sines and cosines of the position, for any length."""
+
+    length: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RotaryPositions:
+    """No embedding: queries and keys are rotated by their position instead."""
+
+    base: float = 10_000.0
+    """Longest wavelength over 2 pi."""
+    length: int | None = None
+
+
+Positions = TablePositions | SinusoidalPositions | RotaryPositions
+
+
+class Embedding(nnx.Module):
+    """Tokens and positions into the residual stream, shifted right by a start vector; and logits out of it.
+
+    Input slot ``i`` holds token ``i - 1`` with the embedding of position ``i - 1``; slot 0 holds a learned start vector without a
+    position, as in the Sparse Transformer's code.
+    """
+
+    def __init__(
+        self,
+        vocab: int,
+        width: int,
+        positions: Positions,
+        logits: Literal["untied_zero", "untied", "tied"],
+        init: Initialization,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        self.positions = positions
+        self.width = width
+        self.tokens = nnx.Param(init.token(width)(rngs.params(), (vocab, width)))
+        self.start = nnx.Param(init.token(width)(rngs.params(), (width,)))
+        sizes = positions.sizes if isinstance(positions, TablePositions) else ()
+        table = init.position(width, max(len(sizes), 1))
+        self.tables = nnx.List([nnx.Param(table(rngs.params(), (size, width))) for size in sizes])
+        zero = nnx.initializers.zeros
+        kernel = zero if logits == "untied_zero" else init.weight(width)
+        self.head = None if logits == "tied" else nnx.Param(kernel(rngs.params(), (width, vocab)))
+
+    def shifted(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Embeddings of the tokens before each slot, the start vector first."""
+        positions = jnp.arange(tokens.shape[1] - 1, dtype=jnp.int32)
+        before = self.tokens[...][tokens[:, :-1]] + self._position(positions)[None]
+        start = jnp.broadcast_to(self.start[...], (tokens.shape[0], 1, self.width))
+        return jnp.concatenate([start, before], axis=1)
+
+    def one(self, token: Int[Array, " B"], slot: Int[Array, ""]) -> Float[Array, "B 1 D"]:
+        """The embedding of input slot ``slot``, whose token before is ``token``."""
+        before = self.tokens[...][token] + self._position(jnp.maximum(slot - 1, 0)[None])
+        return jnp.where(slot == 0, self.start[...][None], before)[:, None]
+
+    def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Scores of the next token, float32, without a bias."""
+        table = self.tokens[...].T if self.head is None else self.head[...]
+        return jnp.einsum("btd,dv->btv", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
+
+    def _position(self, positions: Int[Array, " T"]) -> Float[Array, "T D"]:
+        if isinstance(self.positions, TablePositions):
+            digits = mixed_radix(positions, self.positions.sizes)
+            return sum(table[...][digit] for table, digit in zip(self.tables, digits, strict=True))
+        if isinstance(self.positions, SinusoidalPositions):
+            return sinusoids(positions, self.width)
+        return jnp.zeros((positions.shape[0], self.width), jnp.float32)
+
+
+def check_length(positions: Positions, context: int) -> None:
+    """A ValueError if a context is longer than the positions that have an embedding."""
+    if positions.length is not None and context > positions.length:
+        raise ValueError(f"the model has positions for {positions.length} tokens, got a context of {context}")
+
+
+def rotary_base(positions: Positions) -> float | None:
+    """The base of rotary positions, None for the other schemes."""
+    return positions.base if isinstance(positions, RotaryPositions) else None
+
+
+__all__ = [
+    "Embedding",
+    "Positions",
+    "RotaryPositions",
+    "SinusoidalPositions",
+    "TablePositions",
+    "check_length",
+    "rotary_base",
+]

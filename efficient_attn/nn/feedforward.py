@@ -1,0 +1,44 @@
+"""The position-wise network between attentions."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.precision import Precision
+
+Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "relu"]
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """``x * sigmoid(1.702 x)``, the Sparse Transformer's and Image GPT's approximation of GELU."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
+    {
+        "quick_gelu": quick_gelu,
+        "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+        "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+        "relu": jax.nn.relu,
+    }
+)
+
+
+class FeedForward(nnx.Module):
+    """``W2 f(W1 x + b1) + b2``."""
+
+    def __init__(self, width: int, hidden: int, activation: Activation, init: Initialization, precision: Precision, *, rngs: nnx.Rngs):
+        formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
+        self.activation = activation
+        self.expand = nnx.Linear(width, hidden, kernel_init=init.weight(width), **formats)
+        self.contract = nnx.Linear(hidden, width, kernel_init=init.residual(hidden), **formats)
+
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """The network on every token alike."""
+        return self.contract(ACTIVATIONS[self.activation](self.expand(x)))

@@ -1,0 +1,110 @@
+"""A stack of blocks whose patterns repeat in a cycle: the parameters of a cycle's layers are stacked and scanned over.
+
+The compiled program holds one cycle, however deep the model; where the depth is not a multiple of the cycle, the rest follows
+unrolled.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from efficient_attn.nn.block import Block
+from efficient_attn.nn.cache import Cache
+from efficient_attn.patterns.algebra import Pattern
+
+Remat = Literal["none", "block", "products"]
+
+# What a backward pass recomputes: nothing, whole blocks, or all but matrix products.
+_POLICIES = {"block": None, "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+
+
+class Stack(nnx.Module):
+    """``depth`` blocks; layer ``l`` has pattern ``l % len(patterns)`` of the cycle.
+
+    Args:
+      make_block: a block from its randomness.
+      depth: number of blocks.
+      patterns: the cycle.
+      remat: what the backward pass recomputes.
+      key: randomness of the initial parameters.
+    """
+
+    def __init__(self, make_block: Callable[[nnx.Rngs], Block], depth: int, patterns: tuple[Pattern, ...], remat: Remat, key: jax.Array):
+        self.patterns, self.remat = patterns, remat
+        cycles, rest = divmod(depth, len(patterns))
+        keys = jax.random.split(key, depth)
+        # One array of keys for each place in the cycle: the layers at that place, in order.
+        places = [keys[: cycles * len(patterns)][place :: len(patterns)] for place in range(len(patterns))]
+        make = jax.vmap(lambda k: make_block(nnx.Rngs(k)))
+        self.cycle = nnx.List([make(k) for k in places] if cycles else [])
+        self.rest = nnx.List([make_block(nnx.Rngs(k)) for k in keys[depth - rest :]])
+
+    def __call__(self, x: Float[Array, "B T D"], dropout: float, key: jax.Array | None) -> Float[Array, "B T D"]:
+        """All blocks on a whole sequence."""
+        depth = self._cycles() * len(self.patterns) + len(self.rest)
+        keys = None if key is None else jax.random.split(key, depth)
+        cycled, rest = self._split(keys)
+
+        def one_cycle(x, layers):
+            blocks, keys = layers
+            for place, (block, pattern) in enumerate(zip(blocks, self.patterns, strict=True)):
+                x = self._checkpointed(pattern, dropout)(block, x, None if keys is None else keys[place])
+            return x, None
+
+        if self.cycle:
+            # A short scan is unrolled: a CPU program is faster so, and hardly longer to compile.
+            x, _ = jax.lax.scan(one_cycle, x, (list(self.cycle), cycled), unroll=self._cycles() <= 4)
+        for place, (block, pattern) in enumerate(zip(self.rest, self.patterns, strict=False)):
+            x = self._checkpointed(pattern, dropout)(block, x, None if rest is None else rest[place])
+        return x
+
+    def step(
+        self, x: Float[Array, "B 1 D"], caches: "Caches", position: Int[Array, ""], slots: tuple
+    ) -> tuple[Float[Array, "B 1 D"], "Caches"]:
+        """All blocks on one token; ``slots`` has the slot of this position for each place in the cycle."""
+
+        def one_cycle(x, layers):
+            blocks, caches = layers
+            after = []
+            for block, pattern, cache, slot in zip(blocks, self.patterns, caches, slots, strict=True):
+                x, cache = block.step(x, pattern, cache, position, slot)
+                after.append(cache)
+            return x, after
+
+        cycled, rest = caches
+        if self.cycle:
+            x, cycled = jax.lax.scan(one_cycle, x, (list(self.cycle), cycled))
+        after = []
+        for block, pattern, cache, slot in zip(self.rest, self.patterns, rest, slots, strict=False):
+            x, cache = block.step(x, pattern, cache, position, slot)
+            after.append(cache)
+        return x, (cycled, after)
+
+    def init_caches(self, make: Callable[[Pattern], Cache]) -> "Caches":
+        """Empty caches of all layers, in the arrangement that ``step`` takes."""
+        cycles = self._cycles()
+        stacked = lambda cache: jax.tree.map(lambda a: jax.numpy.broadcast_to(a, (cycles, *a.shape)), cache)  # noqa: E731
+        cycled = [stacked(make(p)) for p in self.patterns] if self.cycle else []
+        return cycled, [make(p) for _, p in zip(self.rest, self.patterns, strict=False)]
+
+    def _cycles(self) -> int:
+        return self.cycle[0].attention.query.kernel.shape[0] if self.cycle else 0
+
+    def _split(self, keys: jax.Array | None):
+        """The layers' keys as ``[cycles, places]`` and those of the rest."""
+        if keys is None:
+            return None, None
+        cycled = self._cycles() * len(self.patterns)
+        return keys[:cycled].reshape(-1, len(self.patterns)), keys[cycled:]
+
+    def _checkpointed(self, pattern: Pattern, dropout: float):
+        run = lambda block, x, key: block(x, pattern, dropout, key)  # noqa: E731
+        if self.remat == "none":
+            return run
+        return jax.checkpoint(run, policy=_POLICIES[self.remat])
+
+
+Caches = tuple[list[Cache], list[Cache]]

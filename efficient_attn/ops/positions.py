@@ -1,0 +1,61 @@
+"""Position schemes that need no parameters, and the index arithmetic of those that do.
+
+References:
+  Vaswani et al., "Attention Is All You Need", 2017, section 3.5 (sinusoids, here in halves: sines, then cosines).
+  Child et al., 2019, section 5.3 (sums of tables indexed by row, column, channel).
+  Su et al., "RoFormer", 2021, section 3.2.2 (rotary).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def sinusoids(positions: Int[Array, "*shape"], width: int) -> Float[Array, "*shape D"]:
+    """Sines and cosines of each position at wavelengths from ``2 pi`` to ``10000 * 2 pi``.
+
+    Args:
+      positions: token positions.
+      width: size of the result, even.
+
+    Raises:
+      ValueError: if ``width`` is odd.
+    """
+    if width % 2:
+        raise ValueError(f"sinusoids need an even width, got {width}")
+    half = width // 2
+    rates = jnp.exp(-math.log(10_000.0) / max(half - 1, 1) * jnp.arange(half, dtype=jnp.float32))
+    angles = positions[..., None].astype(jnp.float32) * rates.reshape((1,) * positions.ndim + (-1,))
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def rotate(x: Float[Array, "B T N H"], positions: Int[Array, " T"], base: float = 10_000.0) -> Float[Array, "B T N H"]:
+    """Rotates pairs of features by angles that grow with position, so that products depend on offsets only.
+
+    Args:
+      x: queries or keys; feature ``f`` is paired with ``f + H / 2``.
+      positions: token positions.
+      base: longest wavelength over ``2 pi``.
+
+    Raises:
+      ValueError: if the head size is odd.
+    """
+    size = x.shape[-1]
+    if size % 2:
+        raise ValueError(f"rotary positions need an even head size, got {size}")
+    rates = base ** (-jnp.arange(size // 2, dtype=jnp.float32) / (size // 2))
+    angles = (positions[:, None].astype(jnp.float32) * rates[None, :])[None, :, None, :]
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def mixed_radix(positions: Int[Array, " T"], sizes: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """Each position as digits, the last one fastest: ``(row, column, channel)`` of a byte in an image."""
+    digits = []
+    for size in reversed(sizes[1:]):
+        digits.append(positions % size)
+        positions = positions // size
+    return (positions, *reversed(digits))

@@ -1,0 +1,110 @@
+"""Language modelling over tokens of any kind: cross-entropy of each token given those before it, and its scores."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from efficient_attn.models import Decoder, Functional
+
+Batch = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModelling:
+    """The training objective: mean cross-entropy over the valid tokens of a batch, one term, ``"loss"``.
+
+    Args:
+      model: a decoder's form.
+      label_smoothing: probability spread evenly over the other tokens of the target distribution.
+      mean: makes a term of its sum and count.
+    """
+
+    model: Functional[Decoder]
+    label_smoothing: float
+    mean: Any
+
+    def counts(self, batch: Batch) -> dict[str, jax.Array]:
+        """Valid tokens."""
+        return {"loss": jnp.sum(batch["valid"], dtype=jnp.float32)}
+
+    def __call__(self, params: Any, batch: Batch, key: jax.Array | None, carry: Any):
+        """The term, and the carry as it came."""
+        logits = self.model.module(params)(batch["tokens"], key)
+        losses = cross_entropy(logits, batch["tokens"], self.label_smoothing)
+        total = jnp.sum(jnp.where(batch["valid"], losses, 0.0))
+        return {"loss": self.mean(total, self.counts(batch)["loss"])}, carry
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
+    """Nats of each target ``[B, T]``, against a smoothed target distribution if asked; less its entropy, so 0 is the least."""
+    log_total = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    if label_smoothing == 0.0:
+        return log_total - chosen
+    others = logits.shape[-1] - 1
+    low, high = label_smoothing / others, 1.0 - label_smoothing
+    entropy = -(high * math.log(high) + others * low * math.log(low))
+    return log_total - (high - low) * chosen - low * logits.sum(-1) - entropy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a whole split was scored at."""
+
+    nats: float
+    """Sum over scored tokens."""
+    tokens: int
+    """Scored tokens."""
+    words: int | None
+    """Words of the raw text, where it is text."""
+
+    def report(self) -> dict[str, float | int]:
+        """Loss in nats per token, bits per byte (a token is a byte), perplexity per token and per word."""
+        loss = self.nats / self.tokens
+        report: dict[str, float | int] = {
+            "loss": loss,
+            "bits_per_byte": loss / math.log(2),
+            "perplexity_per_token": math.exp(min(loss, 700.0)),
+            "tokens": self.tokens,
+        }
+        if self.words:
+            report["perplexity_per_word"] = math.exp(min(self.nats / self.words, 700.0))
+        return report
+
+
+def score_step(model: Functional[Decoder]):
+    """A jitted function from parameters and an evaluation batch to the nats of its scored tokens and their number."""
+
+    @jax.jit
+    def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        logits = model.module(params)(batch["tokens"])
+        scored = batch["scored"] & batch["valid"]
+        nats = jnp.where(scored, cross_entropy(logits, batch["tokens"]), 0.0)
+        # Per row in float32: the host adds rows up in double precision, so a long split loses nothing.
+        return nats.sum(-1), scored.sum(-1)
+
+    return step
+
+
+def score(step: Any, params: Any, batches: Any, words: int | None) -> Score:
+    """Adds up ``step`` over all batches of a split, one batch behind, so that the device is never idle."""
+    nats, tokens, pending = 0.0, 0, None
+    for batch in batches:
+        result = step(params, batch)
+        if pending is not None:
+            nats, tokens = _add(nats, tokens, pending)
+        pending = result
+    if pending is None:
+        raise ValueError("there was nothing to score: the split has no windows")
+    nats, tokens = _add(nats, tokens, pending)
+    return Score(nats=nats, tokens=tokens, words=words)
+
+
+def _add(nats: float, tokens: int, result: tuple[jax.Array, jax.Array]) -> tuple[float, int]:
+    rows, scored = (np.asarray(x) for x in result)
+    return nats + float(rows.sum(dtype=np.float64)), tokens + int(scored.sum())
