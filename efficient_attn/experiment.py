@@ -42,7 +42,17 @@ class Mesh:
 
 
 # Fields that decide how an experiment runs. All others decide what is learned, and may not change within a workdir.
-_RUNS = ("steps", "mesh", "log_every", "eval_every", "checkpoint_every", "keep", "profile_steps", "tensorboard", "eval_batch_size")
+_RUNS = (
+    "steps",
+    "mesh",
+    "log_every",
+    "eval_every",
+    "checkpoint_every",
+    "keep",
+    "profile_steps",
+    "tensorboard",
+    "eval_batch_size",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +68,7 @@ class Experiment:
     steps: int
     """Updates in all."""
     schedule: training.Schedule
-    optimizer: Optimizer = training.AdamW()
+    optimizer: Optimizer = dataclasses.field(default_factory=training.AdamW)
     clip_norm: float | None = 1.0
     """Greatest global norm of the gradient; None: no limit."""
     label_smoothing: float = 0.0
@@ -77,7 +87,7 @@ class Experiment:
     eval_every: int | None = None
     """Steps between evaluations; None: only at the end."""
     checkpoint_every: int = 1000
-    keep: training.Keep = training.Keep()
+    keep: training.Keep = dataclasses.field(default_factory=training.Keep)
     profile_steps: training.Profile | None = None
     tensorboard: training.metrics.TensorBoardChoice = "auto"
 
@@ -111,7 +121,10 @@ def _decoder(config: DecoderConfig) -> Functional[Decoder]:
 def _plain(value: Any) -> Any:
     """A config as JSON: dataclasses become objects that name their type."""
     if dataclasses.is_dataclass(value):
-        return {"type": type(value).__name__, **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+        return {
+            "type": type(value).__name__,
+            **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)},
+        }
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
@@ -149,21 +162,36 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     mesh = training.make_mesh(data=config.mesh.data)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
-    evaluate = functools.partial(_evaluate, config, held_out, score_step(config.decoder))
+    evaluate = _Scorer(config, held_out)
     rate = config.schedule.build(config.steps)
     program = training.Program(
         objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
         optimizer=training.chain(config.optimizer.build(rate), clip_norm=config.clip_norm),
         params=config.decoder.init,
         batches=_batches(config, stream).iterate,
-        evaluate=lambda state: evaluate(state.evaluated),
+        evaluate=evaluate,
         placement=training.Placement(mesh=mesh),
         tokens="loss",
         metadata={"config": learned, "data": stream.description},
     )
     state = training.fit(program, _options(config), workdir)
-    scores = evaluate(state.evaluated)
-    return {**scores, "step": int(state.step), "workdir": str(workdir)}
+    return {**evaluate.of(state), "step": int(state.step), "workdir": str(workdir)}
+
+
+class _Scorer:
+    """Scores states on a held-out split, and remembers the last, which is both logged and reported."""
+
+    def __init__(self, config: Experiment, stream: data.TokenStream):
+        self.config, self.stream, self.step = config, stream, score_step(config.decoder)
+        self.last: tuple[int, dict[str, Any]] | None = None
+
+    def __call__(self, state: training.TrainState) -> dict[str, Any]:
+        self.last = int(state.step), _evaluate(self.config, self.stream, self.step, state.evaluated)
+        return self.last[1]
+
+    def of(self, state: training.TrainState) -> dict[str, Any]:
+        """The scores of ``state``, which a run that was complete already has not computed."""
+        return self.last[1] if self.last and self.last[0] == int(state.step) else self(state)
 
 
 def _batches(config: Experiment, stream: data.TokenStream) -> data.TrainingBatches:
@@ -228,7 +256,9 @@ def restore(config: Experiment, workdir: str) -> tuple[Any, int]:
     with training.Checkpoints(directory) as checkpoints:
         steps = checkpoints.steps()
         if not steps:
-            raise FileNotFoundError(f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}")
+            raise FileNotFoundError(
+                f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
+            )
         saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
         mine = _plain(config.model)
         differing = [k for k in mine if k not in ("remat",) and json.dumps(mine[k]) != json.dumps((saved or {}).get(k))]

@@ -55,7 +55,11 @@ def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple
     # The type of every union field is the config's choice: a command line changes its fields, not which mechanism it is.
     experiment = Annotated[tyro.conf.AvoidSubcommands[Experiment], tyro.conf.arg(name="")]
     both = dataclasses.make_dataclass(
-        "Arguments", [("options", Annotated[options, tyro.conf.arg(name="")]), ("config", experiment, config)], kw_only=True
+        "Arguments",
+        [("options", Annotated[options, tyro.conf.arg(name="")]), ("config", experiment, config)],
+        kw_only=True,
     )
-    read = tyro.cli(both, prog=f"{program} {arguments[0]}", description=sys.modules["__main__"].__doc__, args=arguments[1:])
+    read = tyro.cli(
+        both, prog=f"{program} {arguments[0]}", description=sys.modules["__main__"].__doc__, args=arguments[1:]
+    )
     return read.config, read.options

@@ -68,14 +68,18 @@ def _check_shapes(a: Arguments) -> None:
     if q[3] != k[3]:
         raise ValueError(f"query and key must have the same head size, got {q[3]} and {k[3]}")
     if q[2] % k[2]:
-        raise ValueError(f"the number of query heads must be a multiple of the number of key heads, got {q[2]} and {k[2]}")
+        raise ValueError(
+            f"the number of query heads must be a multiple of the number of key heads, got {q[2]} and {k[2]}"
+        )
 
 
 def _check_numbers(a: Arguments) -> None:
     if not 0.0 <= a.dropout_rate < 1.0:
         raise ValueError(f"dropout_rate must be in [0, 1), got {a.dropout_rate}")
     if a.dropout_rate > 0 and a.dropout_key is None:
-        raise ValueError(f"dropout_rate={a.dropout_rate} needs a dropout_key, got None; for no dropout pass dropout_rate=0.0")
+        raise ValueError(
+            f"dropout_rate={a.dropout_rate} needs a dropout_key, got None; for no dropout pass dropout_rate=0.0"
+        )
     if a.logits_soft_cap is not None and not a.logits_soft_cap > 0:
         raise ValueError(f"logits_soft_cap must be greater than 0, got {a.logits_soft_cap}")
     if a.scale is not None and not np.isfinite(a.scale):
@@ -122,9 +126,18 @@ def _check_positions(a: Arguments) -> None:
         if x is None:
             continue
         batch = a.query.shape[0]
-        allowed = [(tokens,), (batch, tokens), (1, tokens), (batch, heads, tokens), (1, heads, tokens), (batch, 1, tokens)]
+        allowed = [
+            (tokens,),
+            (batch, tokens),
+            (1, tokens),
+            (batch, heads, tokens),
+            (1, heads, tokens),
+            (batch, 1, tokens),
+        ]
         if x.shape not in allowed:
-            raise ValueError(f"{name} must have shape [{tokens}], [{batch}, {tokens}] or [{batch}, {heads}, {tokens}], got {x.shape}")
+            raise ValueError(
+                f"{name} must have shape [{tokens}], [{batch}, {tokens}] or [{batch}, {heads}, {tokens}], got {x.shape}"
+            )
 
 
 def _segments(a: Arguments) -> tuple[jax.Array, jax.Array] | None:

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, problem_of, settings_of
-from efficient_attn.kernels.bias import RelativeBias
 from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.kernels.reference import attend_reference
 from efficient_attn.kernels.shards import attend_sharded
@@ -99,7 +98,9 @@ def _implementation(name: str | None) -> Implementation:
     if name is None:
         return IMPLEMENTATIONS["xla"]
     if name in _PLANNED:
-        raise NotImplementedError(f"implementation {name!r} has not landed yet; these have: {', '.join(IMPLEMENTATIONS)}")
+        raise NotImplementedError(
+            f"implementation {name!r} has not landed yet; these have: {', '.join(IMPLEMENTATIONS)}"
+        )
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"implementation must be None or one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
     return IMPLEMENTATIONS[name]

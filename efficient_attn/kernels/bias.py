@@ -29,6 +29,8 @@ class RelativeBias:
         """Whether each query has offsets of its own."""
         return self.values.ndim == 4
 
-    def columns(self, query_position: Int[Array, "*#shape"], key_position: Int[Array, "*#shape"]) -> Int[Array, "*shape"]:
+    def columns(
+        self, query_position: Int[Array, "*#shape"], key_position: Int[Array, "*#shape"]
+    ) -> Int[Array, "*shape"]:
         """The column of each pair."""
         return jnp.clip(query_position - key_position - self.first, 0, self.values.shape[-1] - 1)

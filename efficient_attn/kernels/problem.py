@@ -27,7 +27,18 @@ class Settings:
 
 
 # Which fields are arrays (all but none may be None): every one leads with the batch axis, of size B or 1.
-_BATCHED = ("query", "key", "value", "query_positions", "key_positions", "key_mask", "query_segments", "key_segments", "bias", "batch_index")
+_BATCHED = (
+    "query",
+    "key",
+    "value",
+    "query_positions",
+    "key_positions",
+    "key_mask",
+    "query_segments",
+    "key_segments",
+    "bias",
+    "batch_index",
+)
 _SHARED = ("offset_table", "head_index", "seed")
 
 
@@ -137,7 +148,9 @@ def tile_bias(problem: Problem, tile: Tile) -> jax.Array | None:
     return part if problem.bias_first is not None else tile.columns(part, -1)
 
 
-def tile_scores(settings: Settings, problem: Problem, tile: Tile, query: jax.Array, key: jax.Array, bias: jax.Array | None) -> jax.Array:
+def tile_scores(
+    settings: Settings, problem: Problem, tile: Tile, query: jax.Array, key: jax.Array, bias: jax.Array | None
+) -> jax.Array:
     """Scores of the tile before masking: scaled products, plus bias, then soft-capped.
 
     Args:

@@ -6,6 +6,7 @@ how wide is chosen per pattern, by counting what each width would compute.
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,18 +22,22 @@ _WIDTHS = (1, 2, 4, 8)
 _VISIT_COST = 96
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["begin", "end", "start", "low"], meta_fields=["height", "width", "single"])
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["begin", "end", "start", "low"],
+    meta_fields=["height", "width", "single"],
+)
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     """Slabs for each row of query blocks: row ``r`` visits slabs ``begin[r]:end[r]``."""
 
-    begin: jax.Array
+    begin: Any
     """int32 ``[rows]``"""
-    end: jax.Array
+    end: Any
     """int32 ``[rows]``"""
-    start: jax.Array
+    start: Any
     """int32 ``[slabs]``: first key slot that is loaded; a slab never reaches past the last key."""
-    low: jax.Array
+    low: Any
     """int32 ``[slabs]``: first key slot that counts; what lies before it belongs to the slab before."""
     height: int
     """Queries in a row."""

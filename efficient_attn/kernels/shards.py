@@ -13,7 +13,9 @@ from efficient_attn.kernels.problem import Problem, Settings
 Run = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
 
 
-def attend_sharded(run: Run, settings: Settings, problem: Problem, query_spec: jax.P | None) -> tuple[jax.Array, jax.Array]:
+def attend_sharded(
+    run: Run, settings: Settings, problem: Problem, query_spec: jax.P | None
+) -> tuple[jax.Array, jax.Array]:
     """Runs ``run`` on every device's part, or as it is where nothing is sharded.
 
     Args:
@@ -35,7 +37,10 @@ def attend_sharded(run: Run, settings: Settings, problem: Problem, query_spec: j
     # The trees are flattened because a spec of None inside a pytree node would be read as an absent node.
     leaves, tree = jax.tree.flatten(problem)
     flat = jax.shard_map(
-        lambda *parts: run(settings, jax.tree.unflatten(tree, parts)), in_specs=tuple(specs), out_specs=out, check_vma=False
+        lambda *parts: run(settings, jax.tree.unflatten(tree, parts)),
+        in_specs=tuple(specs),
+        out_specs=out,
+        check_vma=False,
     )
     return flat(*leaves)
 
@@ -70,7 +75,9 @@ def _check_heads(mesh, settings: Settings, problem: Problem, heads) -> None:
     for name in names:
         devices *= mesh.shape[name]
     if problem.key.shape[2] % devices:
-        raise ValueError(f"{problem.key.shape[2]} key heads cannot be divided among {devices} devices of mesh axis {heads!r}")
+        raise ValueError(
+            f"{problem.key.shape[2]} key heads cannot be divided among {devices} devices of mesh axis {heads!r}"
+        )
     if devices > 1 and hasattr(settings.pattern, "patterns"):
         raise NotImplementedError("per-head patterns with heads sharded over devices: shard the batch instead")
 
@@ -92,5 +99,3 @@ def _specs(problem: Problem, batch, heads) -> list[jax.P]:
         return jax.P(*axes)
 
     return [spec(path, x) for path, x in jax.tree_util.tree_leaves_with_path(problem)]
-
-

@@ -223,7 +223,9 @@ def _attend_backward(settings: Settings, saved, cotangents):
         tiles, of_row = _RowOfTiles(schedule, xs[0]), [_by_heads(x) for x in xs[1:]]
         visit = functools.partial(_slab_backward, settings, problem, tiles, *of_row)
         start = (jnp.zeros(of_row[0].shape, jnp.float32), grads)
-        d_query, grads = visit(tiles.begin, start) if schedule.single else jax.lax.fori_loop(tiles.begin, tiles.end, visit, start)
+        d_query, grads = (
+            visit(tiles.begin, start) if schedule.single else jax.lax.fori_loop(tiles.begin, tiles.end, visit, start)
+        )
         return grads, _by_tokens(d_query.astype(problem.query.dtype))
 
     rows = [_split_rows(x, schedule.height) for x in (problem.query, d_output, lse, centre)]
@@ -239,7 +241,11 @@ def _zero_gradients(problem: Problem) -> _Gradients:
 def _cotangent(problem: Problem, d_query: jax.Array, grads: _Gradients) -> Problem:
     """The cotangent of every field of the problem: zero for what is not differentiable."""
     cotangent = jax.tree.map(_no_gradient, problem)
-    changes = {"query": d_query, "key": grads.key.astype(problem.key.dtype), "value": grads.value.astype(problem.value.dtype)}
+    changes = {
+        "query": d_query,
+        "key": grads.key.astype(problem.key.dtype),
+        "value": grads.value.astype(problem.value.dtype),
+    }
     if grads.bias is not None:
         field = "bias" if problem.offset_table is None else "offset_table"
         changes[field] = grads.bias.astype(getattr(problem, field).dtype)
@@ -257,7 +263,9 @@ def _slab_backward(settings, problem: Problem, tiles: _RowOfTiles, query, d_row,
     d_query, grads = carry
     tile, low = tiles.at(slab), tiles.low(slab)
     key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
-    scores, pull = jax.vjp(functools.partial(tile_scores, settings, problem, tile), query, key, tile_bias(problem, tile))
+    scores, pull = jax.vjp(
+        functools.partial(tile_scores, settings, problem, tile), query, key, tile_bias(problem, tile)
+    )
     weights = jnp.where(_visible(settings, problem, tile, low), jnp.exp(scores - lse[..., None]), 0.0)
     d_weights = group_products(d_row, value, transpose_right=True)
     keep = tile_keep(settings, problem, tile)
@@ -266,7 +274,9 @@ def _slab_backward(settings, problem: Problem, tiles: _RowOfTiles, query, d_row,
     d_value = _products_over_rows(dropped.astype(d_row.dtype), d_row)
     d_row_query, d_key, d_bias = pull(weights * (d_weights - centre[..., None]))
     grads = _Gradients(
-        _add_slab(grads.key, d_key, tile), _add_slab(grads.value, d_value, tile), _add_bias(problem, grads.bias, d_bias, tile)
+        _add_slab(grads.key, d_key, tile),
+        _add_slab(grads.value, d_value, tile),
+        _add_bias(problem, grads.bias, d_bias, tile),
     )
     return d_query + d_row_query.astype(jnp.float32), grads
 

@@ -89,12 +89,16 @@ class DecoderConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.width % self.heads or self.query_width % self.heads:
-            raise ValueError(f"heads must divide width and qk_width, got heads={self.heads}, width={self.width}, qk_width={self.query_width}")
+            raise ValueError(
+                f"heads must divide width and qk_width, got heads={self.heads}, width={self.width}, qk_width={self.query_width}"
+            )
         if self.heads % self.value_heads:
             raise ValueError(f"key_heads must divide heads, got key_heads={self.key_heads}, heads={self.heads}")
         for pattern in self.attention.parsed():
             if isinstance(pattern, PerHead) and len(pattern.patterns) != self.heads:
-                raise ValueError(f"a PerHead pattern needs one pattern for each of {self.heads} heads, got {len(pattern.patterns)}")
+                raise ValueError(
+                    f"a PerHead pattern needs one pattern for each of {self.heads} heads, got {len(pattern.patterns)}"
+                )
 
     @property
     def query_width(self) -> int:
@@ -133,7 +137,9 @@ class Decoder(nnx.Module):
         rngs = nnx.Rngs(embedding_key)
         self.embedding = Embedding(config.vocab, config.width, config.positions, config.logits, init, rngs=rngs)
         self.stack = Stack(make_block, config.depth, config.attention.parsed(), config.remat, stack_key)
-        self.final_norm = nnx.LayerNorm(config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key)) if config.norm == "pre" else None
+        self.final_norm = (
+            nnx.LayerNorm(config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key)) if config.norm == "pre" else None
+        )
 
     def __call__(self, tokens: Int[Array, "B T"], key: jax.Array | None = None) -> Float[Array, "B T V"]:
         """Logits of every token given the ones before it, float32.

@@ -18,13 +18,17 @@ NormPlace = Literal["pre", "post"]
 class Block(nnx.Module):
     """``h + attention(norm(h))``, then the same with the feed-forward; norms after the sums where ``norm`` is "post"."""
 
-    def __init__(self, attention: SelfAttention, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, attention: SelfAttention, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs
+    ):
         self.attention, self.feedforward, self.norm = attention, feedforward, norm
         # Statistics and the residual stream stay float32 whatever the products are computed in.
         self.attention_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
         self.feedforward_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None) -> Float[Array, "B T D"]:
+    def __call__(
+        self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
+    ) -> Float[Array, "B T D"]:
         """The block on a whole sequence; ``key`` None is without dropout."""
         keys = (None, None) if key is None else jax.random.split(key)
         x = self._add(x, self.attention_norm, lambda h: drop(self.attention(h, pattern), dropout, keys[0]))

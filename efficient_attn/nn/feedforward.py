@@ -33,7 +33,16 @@ ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
 class FeedForward(nnx.Module):
     """``W2 f(W1 x + b1) + b2``."""
 
-    def __init__(self, width: int, hidden: int, activation: Activation, init: Initialization, precision: Precision, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: Activation,
+        init: Initialization,
+        precision: Precision,
+        *,
+        rngs: nnx.Rngs,
+    ):
         formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
         self.activation = activation
         self.expand = nnx.Linear(width, hidden, kernel_init=init.weight(width), **formats)

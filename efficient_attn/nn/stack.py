@@ -32,7 +32,14 @@ class Stack(nnx.Module):
       key: randomness of the initial parameters.
     """
 
-    def __init__(self, make_block: Callable[[nnx.Rngs], Block], depth: int, patterns: tuple[Pattern, ...], remat: Remat, key: jax.Array):
+    def __init__(
+        self,
+        make_block: Callable[[nnx.Rngs], Block],
+        depth: int,
+        patterns: tuple[Pattern, ...],
+        remat: Remat,
+        key: jax.Array,
+    ):
         self.patterns, self.remat = patterns, remat
         cycles, rest = divmod(depth, len(patterns))
         keys = jax.random.split(key, depth)

@@ -160,7 +160,9 @@ def _combine(node: type, left: Any, right: Any) -> Pattern:
 def _combine_per_head(node: type, left: Pattern, right: Pattern) -> "PerHead":
     heads = {len(side.patterns) for side in (left, right) if isinstance(side, PerHead)}
     if len(heads) != 1:
-        raise ValueError(f"per-head patterns combine head by head: both need the same number of heads, got {sorted(heads)}")
+        raise ValueError(
+            f"per-head patterns combine head by head: both need the same number of heads, got {sorted(heads)}"
+        )
     (count,) = heads
     lefts = left.patterns if isinstance(left, PerHead) else (left,) * count
     rights = right.patterns if isinstance(right, PerHead) else (right,) * count
@@ -204,7 +206,10 @@ class Or(Pattern):
         return functools.reduce(lambda a, b: a | b, (p.allows(i, j) for p in self.parts))
 
     def bounds(self, box: Box) -> tuple[Flags, Flags]:
-        return tuple(functools.reduce(lambda a, b: a | b, flags) for flags in zip(*(p.bounds(box) for p in self.parts), strict=True))
+        return tuple(
+            functools.reduce(lambda a, b: a | b, flags)
+            for flags in zip(*(p.bounds(box) for p in self.parts), strict=True)
+        )
 
     def __repr__(self) -> str:
         return "(" + " | ".join(map(repr, self.parts)) + ")"

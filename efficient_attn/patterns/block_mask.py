@@ -48,7 +48,9 @@ class Runs:
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["by_query", "by_key"], meta_fields=["pattern", "q_len", "k_len", "block"]
+    jax.tree_util.register_dataclass,
+    data_fields=["by_query", "by_key"],
+    meta_fields=["pattern", "q_len", "k_len", "block"],
 )
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -62,7 +64,9 @@ class Plan:
     block: int
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["plans"], meta_fields=["heads", "q_len", "k_len", "block"])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["plans"], meta_fields=["heads", "q_len", "k_len", "block"]
+)
 @dataclasses.dataclass(frozen=True)
 class BlockMask:
     """The live blocks of a pattern over given lengths: one plan for each distinct pattern among the heads.
@@ -202,7 +206,9 @@ def _runs(bands: Iterator[np.ndarray]) -> Runs:
         counts.append((end - start)[live].astype(np.int32))
         full.append(kind[live] == FULL)
         pointers.append(np.bincount(line[live], minlength=band.shape[0]).astype(np.int32))
-    return Runs(np.cumsum(np.concatenate(pointers), dtype=np.int32), *(np.concatenate(x) for x in (starts, counts, full)))
+    return Runs(
+        np.cumsum(np.concatenate(pointers), dtype=np.int32), *(np.concatenate(x) for x in (starts, counts, full))
+    )
 
 
 def expand(runs: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -210,7 +216,11 @@ def expand(runs: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     line_of_run = np.repeat(np.arange(len(runs.pointers) - 1, dtype=np.int32), np.diff(runs.pointers))
     first = np.cumsum(runs.counts) - runs.counts
     within = np.arange(int(runs.counts.sum()), dtype=np.int32) - np.repeat(first, runs.counts).astype(np.int32)
-    return np.repeat(line_of_run, runs.counts), np.repeat(runs.starts, runs.counts) + within, np.repeat(runs.full, runs.counts)
+    return (
+        np.repeat(line_of_run, runs.counts),
+        np.repeat(runs.starts, runs.counts) + within,
+        np.repeat(runs.full, runs.counts),
+    )
 
 
 def useful_pairs(plan: Plan) -> tuple[float, int]:

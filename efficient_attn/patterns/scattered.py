@@ -31,7 +31,14 @@ class Global(Pattern):
     queries: tuple[int, ...]
     keys: tuple[int, ...]
 
-    def __init__(self, positions: Iterable[int] = (), *, queries: Iterable[int] = (), keys: Iterable[int] = (), length: int | None = None):
+    def __init__(
+        self,
+        positions: Iterable[int] = (),
+        *,
+        queries: Iterable[int] = (),
+        keys: Iterable[int] = (),
+        length: int | None = None,
+    ):
         both = tuple(positions)
         object.__setattr__(self, "queries", _resolve((*both, *queries), length))
         object.__setattr__(self, "keys", _resolve((*both, *keys), length))
@@ -59,7 +66,9 @@ def _resolve(positions: tuple, length: int | None) -> tuple[int, ...]:
     for position in positions:
         value = whole_number(position, "a Global position", least=-(2**31))
         if value < 0 and length is None:
-            raise ValueError(f"a negative Global position counts from the end, so it needs length=, got {value} without it")
+            raise ValueError(
+                f"a negative Global position counts from the end, so it needs length=, got {value} without it"
+            )
         if length is not None and not -length <= value < length:
             raise ValueError(f"Global positions must lie in a sequence of length {length}, got {value}")
         resolved.add(value + length if value < 0 else value)

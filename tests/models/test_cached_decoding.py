@@ -1,0 +1,69 @@
+"""A step over the cache gives the logits of the training row, for every pattern and position scheme."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
+from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
+
+LENGTH, VOCAB, BATCH = 29, 31, 2
+BASE = DecoderConfig(depth=3, width=16, heads=4, key_heads=2, vocab=VOCAB, logits="untied")
+TOKENS = jax.random.randint(jax.random.key(1), (BATCH, LENGTH), 0, VOCAB)
+
+WINDOW = "Causal() & Window(left=4)"
+CASES = {
+    "window, rotary": ((WINDOW,), RotaryPositions()),
+    "window, sinusoidal": ((WINDOW,), SinusoidalPositions()),
+    "causal, table": (("Causal()",), TablePositions(sizes=(37,))),
+    "strided and window, rows and columns": (("Causal() & Strided(5)", WINDOW), TablePositions(sizes=(6, 5))),
+    "fixed per head, rotary": (
+        ("Causal() & fixed_heads(heads=4, stride=8, summary=2, groups=4)",),
+        RotaryPositions(base=50.0),
+    ),
+    "per head and dense": (
+        (
+            "PerHead((Causal() & Window(left=1), Causal(), Causal() & Strided(3), Causal() & Chunk(4)))",
+            "Causal()",
+            "Causal() & Window(left=0)",
+        ),
+        SinusoidalPositions(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_step_equals_its_training_row_in_one_trace(name):
+    patterns, positions = CASES[name]
+    config = dataclasses.replace(BASE, attention=Sparse(patterns=patterns), positions=positions)
+    model = Functional(lambda key: Decoder(config, key=key))
+    params = model.init(jax.random.key(0))
+    rows = jax.jit(lambda params, tokens: model.module(params)(tokens))(params, TOKENS)
+
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(params, token, position, caches):
+        return model.module(params).step(token, position, caches, LENGTH)
+
+    caches = model.module(params).init_cache(BATCH, LENGTH)
+    for position in range(LENGTH):
+        before = TOKENS[:, max(position - 1, 0)]
+        logits, after = step(params, before, jnp.asarray(position), caches)
+        chex.assert_shape(logits, (BATCH, VOCAB))
+        chex.assert_trees_all_equal_shapes_and_dtypes(caches, after)
+        np.testing.assert_allclose(logits, rows[:, position], atol=1e-4, err_msg=f"position {position}")
+        caches = after
+
+
+def test_a_cache_of_windows_does_not_grow_with_the_length():
+    config = dataclasses.replace(BASE, attention=Sparse(patterns=(WINDOW,)))
+    caches = Decoder(config, key=jax.random.key(0)).init_cache(BATCH, 10_000)
+    assert {cache.key.shape for cache in jax.tree.leaves(caches, is_leaf=lambda c: hasattr(c, "key"))} == {
+        (3, BATCH, 5, 2, 4)
+    }

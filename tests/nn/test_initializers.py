@@ -1,0 +1,32 @@
+"""Standard deviations of both initialisations against the formulas of the paper and of its code."""
+
+import math
+
+import jax
+import pytest
+
+from efficient_attn.nn.initializers import Initialization
+
+pytestmark = pytest.mark.fast
+
+WIDTH, HIDDEN, DEPTH, TABLES = 64, 256, 18, 3
+
+EXPECTED = {
+    ("code", "weight"): math.sqrt(0.125 / WIDTH),
+    ("code", "residual"): math.sqrt(0.125 * 0.5 / (HIDDEN * DEPTH)),
+    ("code", "token"): 0.013,
+    ("code", "position"): 0.007 / math.sqrt(TABLES),
+    ("paper", "weight"): 0.125 / math.sqrt(WIDTH),
+    ("paper", "residual"): 0.125 / math.sqrt(HIDDEN) / math.sqrt(2 * DEPTH),
+    ("paper", "token"): 0.125 / math.sqrt(WIDTH),
+    ("paper", "position"): 0.125 / math.sqrt(WIDTH * TABLES),
+}
+
+
+@pytest.mark.parametrize(("scheme", "name"), EXPECTED)
+def test_standard_deviation(scheme, name):
+    arguments = {"weight": (WIDTH,), "residual": (HIDDEN,), "token": (WIDTH,), "position": (WIDTH, TABLES)}
+    initializer = getattr(Initialization(scheme, DEPTH), name)(*arguments[name])
+    values = initializer(jax.random.key(0), (400, 500))
+    assert float(values.std()) == pytest.approx(EXPECTED[scheme, name], rel=0.01)
+    assert abs(float(values.mean())) < 0.01 * EXPECTED[scheme, name]
