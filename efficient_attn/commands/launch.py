@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -20,7 +21,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
     config, options = _read("train.py", _Train, arguments)
     report = train_experiment(config, options.workdir)
     try:
-        training.draw_curve(options.workdir)
+        training.draw_curve(Path(options.workdir))
     except ModuleNotFoundError as error:
         print(f"no loss curve was drawn: {error}", file=sys.stderr)
     print(json.dumps(report))

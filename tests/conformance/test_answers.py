@@ -8,16 +8,16 @@ from conformance_cases import ALL, BATCH, LENGTH, ORACLE, PATTERNS, TESTED, answ
 
 from efficient_attn import patterns as P
 
-tested = pytest.mark.parametrize("implementation", TESTED)
+each_implementation = pytest.mark.parametrize("implementation", TESTED)
 
 
-@tested
+@each_implementation
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_answers_are_the_oracles(implementation, pattern):
     assert_close(answers(implementation, pattern, inputs()), answers(ORACLE, pattern, inputs()))
 
 
-@tested
+@each_implementation
 @pytest.mark.fast
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 127, 128, 129, 257])
 def test_any_length(implementation, length):
@@ -25,14 +25,14 @@ def test_any_length(implementation, length):
     assert_close(answers(implementation, pattern, inputs(length)), answers(ORACLE, pattern, inputs(length)))
 
 
-@tested
+@each_implementation
 @pytest.mark.parametrize(("q_len", "k_len"), [(1, 131), (131, 1), (137, 263), (263, 137)])
 def test_other_keys_than_queries(implementation, q_len, k_len):
     given = inputs(q_len, k_len)
     assert_close(answers(implementation, P.Full(), given), answers(ORACLE, P.Full(), given))
 
 
-@tested
+@each_implementation
 @pytest.mark.parametrize(("heads", "key_heads"), [(6, 1), (6, 2), (6, 3)])
 @pytest.mark.parametrize("per_head", [False, True], ids=["one pattern", "per head"])
 def test_grouped_heads(implementation, heads, key_heads, per_head):
@@ -65,7 +65,7 @@ def test_shapes_and_formats_of_the_answers(implementation, value_size):
     chex.assert_type(list(got.values()), jnp.float32)
 
 
-@tested
+@each_implementation
 @pytest.mark.parametrize("pattern", ["causal window", "some empty rows", "per head"])
 def test_bfloat16_is_as_near_as_its_format_allows(implementation, pattern):
     # The oracle computes the same inputs in float32. Twice the spacing of bfloat16 covers rounded weights and outputs.
@@ -77,7 +77,7 @@ def test_bfloat16_is_as_near_as_its_format_allows(implementation, pattern):
     assert_close(got, expected, most)
 
 
-@tested
+@each_implementation
 def test_large_scores_do_not_overflow(implementation):
     given = inputs()
     given["query"] = given["query"] * 1e3

@@ -1,0 +1,75 @@
+"""``python -m efficient_attn bench attention``: time attention side by side, and print a table."""
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import jax
+import tyro
+
+from efficient_attn.bench import attention
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """What to measure."""
+
+    what: Annotated[Literal["attention"], tyro.conf.Positional] = "attention"
+    longest: int = 65_536
+    """Longest sequence that is timed, in tokens."""
+
+
+def main(args: Args) -> None:
+    """Prints a row as soon as it is measured."""
+    if args.longest < 4096:
+        raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
+    print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}; float32, batch 1, heads of 64")
+    print("| system | pattern | n | heads | forward ms | fwd+bwd ms | of matrix rate, fwd / both | us a token | MiB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in _rows(args.longest):
+        print(_line(row), flush=True)
+
+
+def _rows(longest: int) -> Iterator[attention.Row]:
+    for shape in (*attention.WINDOWS, *attention.TWO_SIDED, *attention.OTHERS):
+        if shape.length <= longest:
+            yield attention.ours(shape)
+    window = attention.Shape(8192, 8, "Causal() & Window(left=511)")
+    if longest >= window.length:
+        yield attention.ours(window)
+        yield attention.jax_window(window)
+    yield from _torch_rows(longest)
+
+
+def _torch_rows(longest: int) -> Iterator[attention.Row]:
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: its rows are left out", file=sys.stderr)
+        return
+    from efficient_attn.bench import torch_attention
+
+    for shape in attention.TWO_SIDED:
+        if shape.length <= longest:
+            yield torch_attention.flex(shape, 256)
+            yield attention.ours(shape)
+            if importlib.util.find_spec("local_attention") is not None:
+                yield torch_attention.local_attention(shape, 256)
+
+
+def _line(row: attention.Row) -> str:
+    number = lambda x, form: "-" if x is None else format(x, form)  # noqa: E731
+    shape = row.shape
+    shares = f"{number(row.share(both=False), '.0%')} / {number(row.share(both=True), '.0%')}"
+    cells = (
+        row.system,
+        f"`{shape.pattern}`",
+        shape.length,
+        shape.heads,
+        number(row.forward_ms, ".1f"),
+        number(row.both_ms, ".1f"),
+        shares,
+        number(row.forward_ms / shape.length * 1e3, ".2f"),
+        number(row.temporary_mib, ".0f"),
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"

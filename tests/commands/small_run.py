@@ -1,0 +1,41 @@
+"""A user's own config file, small enough to train in a moment, and the text that it is trained on."""
+
+import numpy as np
+
+TEMPLATE = """\"\"\"A config of one's own.\"\"\"
+
+from efficient_attn.data import TextFiles
+from efficient_attn.experiment import Experiment
+from efficient_attn.models import DecoderConfig, Sparse
+from efficient_attn.nn.embedding import TablePositions
+from efficient_attn.training import Constant, Schedule
+
+CONFIG = Experiment(
+    model=DecoderConfig(
+        depth=2,
+        width=16,
+        heads=2,
+        attention=Sparse(patterns=("Causal() & Window(left=7)",)),
+        positions=TablePositions(sizes=(8, 8)),
+        dropout=0.1,
+    ),
+    source=TextFiles(path={path!r}),
+    context=32,
+    batch_size=2,
+    steps=6,
+    schedule=Schedule(peak=1e-2, warmup_steps=2, decay=Constant()),
+    checkpoint_every=2,
+    log_every=2,
+    tensorboard="off",
+)
+"""
+
+
+def write_config(folder) -> str:
+    """Writes ``small.py`` and its text in ``folder``, and returns the config's path."""
+    text = folder / "text.txt"
+    words = np.random.default_rng(0).choice(["so ", "it ", "was ", "then ", "here\n"], 800)
+    text.write_text("".join(words))
+    config = folder / "small.py"
+    config.write_text(TEMPLATE.format(path=str(text)))
+    return str(config)

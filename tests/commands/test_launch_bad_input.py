@@ -1,0 +1,133 @@
+"""Bad requests to ``train.py``, ``eval.py``, ``sample`` and ``params``: one line that says what is wrong, and a status."""
+
+import pytest
+from small_run import write_config
+
+from efficient_attn.__main__ import main
+from efficient_attn.commands import errors, launch
+from efficient_attn.experiment import load_config
+from efficient_attn.experiment import train as train_experiment
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    """Paths that the cases below name: good and bad config files, a trained run, folders."""
+    folder = tmp_path_factory.mktemp("bad_input")
+    config = write_config(folder)
+    files = {
+        "no_config": "x = 1\n",
+        "other_type": "CONFIG = {'depth': 3}\n",
+        "broken": "CONFIG = (\n",
+        "empty_text": open(config).read().replace("text.txt", "empty.txt"),
+        "no_text": open(config).read().replace("text.txt", "absent.txt"),
+        "tfds": open(config).read().replace("import TextFiles", "import TFDSText as TextFiles").replace("(path=", "(name=")
+        .replace(str(folder / "text.txt"), "lm1b"),
+    }
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "unfinished" / "checkpoints").mkdir(parents=True)
+    (folder / "a_file").write_text("")
+    run = folder / "run"
+    train_experiment(load_config(config), str(run))
+    return {
+        "config": config,
+        "run": str(run),
+        "absent": str(folder / "absent"),
+        "new": str(folder / "new"),
+        "a_file": str(folder / "a_file"),
+        "unfinished": str(folder / "unfinished"),
+        **{name: str(folder / f"{name}.py") for name in files},
+    }
+
+
+def training(flags, config="config"):
+    return f"train {{{config}}} --workdir {{new}} {flags}".strip()
+
+
+# Arguments, with {names} of the fixture above; and a part of the message.
+CASES = {
+    "no arguments": ("train", "the config comes first"),
+    "options first": ("train --workdir {new}", "the config comes first"),
+    "missing config": ("train {absent}.py --workdir {new}", "there is no config file"),
+    "config without CONFIG": (training("", "no_config"), "must define CONFIG, an Experiment; got NoneType"),
+    "CONFIG of another type": (training("", "other_type"), "got dict"),
+    "syntax error": (training("", "broken"), "is not a config: "),
+    "negative steps": (training("--steps -1"), "steps must be at least 1, got -1"),
+    "no batch": (training("--batch-size 0"), "batch_size must be at least 1, got 0"),
+    "context beyond positions": (training("--context 65"), "positions for 64 tokens, got a context of 65"),
+    "heads that do not divide": (training("--model.heads 3"), "heads must divide width and qk_width, got heads=3"),
+    "key heads that do not divide": (training("--model.key-heads 3"), "key_heads must divide heads"),
+    "dropout of 1": (training("--model.dropout 1"), "dropout must be in [0, 1), got 1.0"),
+    "smoothing of 1": (training("--label-smoothing 1"), "label_smoothing must be in [0, 1), got 1.0"),
+    "scored beyond context": (training("--eval-scored 33"), "eval_scored must be in 1..context (32), got 33"),
+    "batch that does not divide": (training("--accumulation 3"), "3"),
+    "text shorter than a window": (training("--context 3000 --model.positions.sizes 3000"), "tokens are needed"),
+    "unknown pattern": (training("--model.attention.patterns Casual()"), "no pattern is called 'Casual'"),
+    "no pattern": (training("--model.attention.patterns Causal"), "Causal is a pattern's name"),
+    "window below 0": (training("--model.attention.patterns Window(left=-1)"), "-1"),
+    "heads of PerHead": (training("--model.attention.patterns PerHead([Causal()])"), "for each of 2 heads, got 1"),
+    "mesh of 7 devices": (training("--mesh.data 7"), "7"),
+    "negative rate": (training("--schedule.peak -1"), "-1"),
+    "negative log interval": (training("--log-every -2"), "log_every is a number of steps, at least 1; got -2"),
+    "empty file": (training("", "empty_text"), "empty.txt"),
+    "missing text": (training("", "no_text"), "absent.txt"),
+    "missing data of TFDS": (training("", "tfds"), "lm1b"),
+    "workdir is a file": ("train {config} --workdir {a_file}", "a_file"),
+    "another experiment": ("train {config} --workdir {run} --seed 3", "seed: 0 there, 3 here"),
+    "fewer steps than saved": ("train {config} --workdir {run} --steps 2", "is at step 6, beyond steps=2"),
+    "eval without a run": ("eval {config} --workdir {absent}", "has no checkpoints: train first"),
+    "eval of an unfinished run": ("eval {config} --workdir {unfinished}", "has no complete checkpoint: train first"),
+    "eval of another model": ("eval {config} --workdir {run} --model.width 32", "another model: width differ"),
+    "sample without a run": ("sample --config {config} --workdir {absent}", "has no checkpoints: train first"),
+    "long prompt": ("sample --config {config} --workdir {run} --prompt abcde --length 4", "the prompt has 5 tokens"),
+    "no length": ("sample --config {config} --workdir {run} --length 0", "length must be at least 1 byte, got 0"),
+    "length beyond positions": ("sample --config {config} --workdir {run} --length 65", "positions for 64 tokens"),
+    "top_p": ("sample --config {config} --workdir {run} --top-p 1.5", "top_p must be in (0, 1], got 1.5"),
+    "top_k": ("sample --config {config} --workdir {run} --top-k 0", "top_k must be at least 1, got 0"),
+    "temperature": ("sample --config {config} --workdir {run} --temperature -1", "temperature must be at least 0"),
+    "params of a missing config": ("params {absent}.py", "there is no config file"),
+    "params of no config": ("params {no_config}", "must define CONFIG"),
+}
+
+# What the command line's own parser refuses: more than one line, for a reader at a terminal.
+PARSER = {
+    "unknown flag": (training("--stepz 3"), "stepz"),
+    "a word for a number": (training("--steps many"), "many"),
+    "missing workdir": ("train {config}", "workdir"),
+    "unknown split": ("eval {config} --workdir {run} --split dev", "dev"),
+    "unknown norm": (training("--model.norm middle"), "middle"),
+}
+
+
+def call(text, names):
+    program, *arguments = (word.format(**names) for word in text.split())
+    if program in ("train", "eval"):
+        program = launch.train if program == "train" else launch.evaluate
+        errors.run(lambda: program(arguments))
+    else:
+        main([program, *arguments])
+
+
+def refused(text, names, capsys):
+    """Standard error of a call that must end with status 2 and print no result."""
+    with pytest.raises(SystemExit) as stop:
+        call(text, names)
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2
+    assert out == ""
+    return err
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_request_is_refused_in_one_line(name, names, capsys):
+    text, message = CASES[name]
+    (line,) = refused(text, names, capsys).splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize("name", PARSER)
+def test_the_parser_names_what_it_does_not_know(name, names, capsys):
+    text, message = PARSER[name]
+    assert message in refused(text, names, capsys)

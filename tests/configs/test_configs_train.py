@@ -1,0 +1,63 @@
+"""Every config that comes with the library loads, and a small copy of it takes a training step."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from efficient_attn.data import TextFiles
+from efficient_attn.experiment import load_config, train
+from efficient_attn.nn.embedding import TablePositions
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
+CONTEXT = 48
+
+
+def shrunken(config, path):
+    """The same choices at a depth of two cycles at most, and small in everything that costs time."""
+    model = config.model
+    heads = model.heads
+    cycle = len(model.attention.patterns)
+    small = dataclasses.replace(
+        model,
+        depth=min(2 * cycle, model.depth),
+        width=8 * heads,
+        qk_width=None if model.qk_width is None else 4 * heads,
+        ff_width=None if model.ff_width is None else 16 * heads,
+        positions=TablePositions(sizes=(4, 12)) if isinstance(model.positions, TablePositions) else model.positions,
+    )
+    return dataclasses.replace(
+        config,
+        model=small,
+        source=TextFiles(path=path, splits=(0.8, 0.1, 0.1)),
+        context=CONTEXT,
+        batch_size=2,
+        steps=1,
+        eval_scored=None if config.eval_scored is None else 16,
+        eval_batch_size=2,
+        schedule=dataclasses.replace(config.schedule, warmup_steps=1),
+    )
+
+
+def test_there_are_configs():
+    assert {"quickstart", "sparse_transformer_enwik8"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_small_copy_takes_a_step(path, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_bytes(np.random.default_rng(0).integers(32, 127, 1500).astype(np.uint8).tobytes())
+    config = shrunken(load_config(str(path)), text)
+    report = train(config, str(tmp_path / "run"))
+    assert report["step"] == 1
+    assert report["tokens"] == 150
+    assert math.isfinite(report["loss"])
+    assert report["bits_per_byte"] == pytest.approx(report["loss"] / math.log(2))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_docstring_is_a_recipe(path):
+    text = path.read_text()
+    assert f"Command: python train.py configs/{path.name} --workdir runs/{path.stem}" in text
