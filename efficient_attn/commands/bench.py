@@ -1,4 +1,4 @@
-"""``python -m efficient_attn bench attention``: time attention side by side, and print a table."""
+"""``python -m efficient_attn bench attention|training``: time side by side with others, and print a table."""
 
 import dataclasses
 import importlib.util
@@ -16,13 +16,18 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention"], tyro.conf.Positional] = "attention"
+    what: Annotated[Literal["attention", "training"], tyro.conf.Positional] = "attention"
     longest: int = 65_536
-    """Longest sequence that is timed, in tokens."""
+    """Longest sequence whose attention is timed, in tokens."""
+    config: str = "configs/quickstart.py"
+    """Config whose training is timed."""
 
 
 def main(args: Args) -> None:
     """Prints a row as soon as it is measured."""
+    if args.what == "training":
+        _training(args.config)
+        return
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}; float32, batch 1, heads of 64")
@@ -30,6 +35,24 @@ def main(args: Args) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for row in _rows(args.longest):
         print(_line(row), flush=True)
+
+
+def _training(path: str) -> None:
+    """Tokens per second at three context lengths, ours with the config's pattern and PyTorch's with dense attention."""
+    from efficient_attn.bench import training
+    from efficient_attn.experiment import load_config
+
+    config = load_config(path)
+    others = [training.torch_dense] if importlib.util.find_spec("torch") is not None else []
+    if not others:
+        print("PyTorch is not installed: its column is left out", file=sys.stderr)
+    print("| n | system | tokens/s |")
+    print("|---|---|---|")
+    for context in (256, 2048, 4096):
+        at = training.at_context(config, context)
+        for run in (training.ours, *others):
+            result = run(at)
+            print(f"| {context} | {result.system} | {result.tokens_per_second:,.0f} |", flush=True)
 
 
 def _rows(longest: int) -> Iterator[attention.Row]:

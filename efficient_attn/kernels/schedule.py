@@ -44,7 +44,7 @@ class Schedule:
     width: int
     """Keys in a slab."""
     single: bool
-    """Whether every row visits exactly one slab, so that no running softmax is needed."""
+    """Whether every row visits exactly one slab, so that no running softmax is needed and no slab can repeat a key."""
 
 
 def block_sizes(q_len: int, k_len: int) -> tuple[int, int]:

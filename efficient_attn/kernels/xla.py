@@ -147,8 +147,8 @@ class _RowOfTiles:
     def at(self, slab: jax.Array) -> Tile:
         return Tile(self.row, jnp.asarray(self.schedule.start)[slab], self.schedule.height, self.schedule.width)
 
-    def low(self, slab: jax.Array) -> jax.Array:
-        return jnp.asarray(self.schedule.low)[slab]
+    def low(self, slab: jax.Array) -> jax.Array | None:
+        return None if self.schedule.single else jnp.asarray(self.schedule.low)[slab]
 
 
 def _split_rows(x: jax.Array, height: int) -> jax.Array:
@@ -179,7 +179,7 @@ def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
     return _Softmax(output, jnp.full(shape, _LOWEST, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
-def _slab(settings: Settings, problem: Problem, tile: Tile, low: jax.Array, query: jax.Array) -> _Softmax:
+def _slab(settings: Settings, problem: Problem, tile: Tile, low: jax.Array | None, query: jax.Array) -> _Softmax:
     """The softmax of one row of queries over one slab of keys."""
     key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
     scores = tile_scores(settings, problem, tile, query, key, tile_bias(problem, tile))
@@ -192,8 +192,10 @@ def _slab(settings: Settings, problem: Problem, tile: Tile, low: jax.Array, quer
     return _Softmax(group_products(weights, value), peak, total)
 
 
-def _visible(settings: Settings, problem: Problem, tile: Tile, low: jax.Array) -> jax.Array:
-    """``tile_visible`` without the keys that the slab before has covered."""
+def _visible(settings: Settings, problem: Problem, tile: Tile, low: jax.Array | None) -> jax.Array:
+    """``tile_visible`` without the keys before ``low``, which the slab before has covered."""
+    if low is None:
+        return tile_visible(settings, problem, tile)
     slots = tile.column + jnp.arange(tile.width, dtype=jnp.int32)
     return tile_visible(settings, problem, tile) & (slots >= low)
 

@@ -21,7 +21,7 @@ CONFIG = Experiment(
     ),
     source=TextFiles(path={path!r}),
     context=32,
-    batch_size=2,
+    batch_size=8,
     steps=6,
     schedule=Schedule(peak=1e-2, warmup_steps=2, decay=Constant()),
     checkpoint_every=2,

@@ -33,10 +33,10 @@ def shrunken(config, path):
         model=small,
         source=TextFiles(path=path, splits=(0.8, 0.1, 0.1)),
         context=CONTEXT,
-        batch_size=2,
+        batch_size=8,
         steps=1,
         eval_scored=None if config.eval_scored is None else 16,
-        eval_batch_size=2,
+        eval_batch_size=8,
         schedule=dataclasses.replace(config.schedule, warmup_steps=1),
     )
 

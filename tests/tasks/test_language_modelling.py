@@ -87,10 +87,10 @@ def test_every_protocol_scores_every_token_once(stream, batch_size, context, sco
         counted = batch["scored"] & batch["valid"]
         # The weight of a token is its place in the stream, found again from its window.
         for row in np.flatnonzero(counted.any(-1)):
-            start = windows.window(step.window + row, 101).start
+            start = windows.window(step.window + int(row), 101).start
             seen[start + np.flatnonzero(counted[row])] += 1
         step.window += batch_size
-        return counted.sum(-1) * 2.0, counted.sum(-1)
+        return jnp.asarray(counted.sum(-1) * 2.0), jnp.asarray(counted.sum(-1))
 
     step.window = 0
     result = score(step, None, evaluation_batches(stream, windows, batch_size), stream.words)
@@ -121,9 +121,8 @@ def mask(window):
 
 
 def test_sums_are_kept_in_double_precision():
-    rows = np.full(1000, 1.1, np.float32)
-    batches = [rows] * 3000
-    result = score(lambda _, batch: (batch, np.ones(1000, int)), None, batches, None)
+    rows = (jnp.full(1000, 1.1, jnp.float32), jnp.ones(1000, jnp.int32))
+    result = score(lambda *_: rows, None, range(3000), None)
     assert result.nats == pytest.approx(float(np.float32(1.1)) * 3_000_000, rel=1e-12)
     assert result.tokens == 3_000_000
 
