@@ -8,3 +8,4 @@ from efficient_attn import patterns as patterns
 from efficient_attn.kernels import RelativeBias as RelativeBias
 from efficient_attn.kernels import attend as attend
 from efficient_attn.kernels import merge as merge
+from efficient_attn.nn.flax_attention import flax_attention_fn as flax_attention_fn

@@ -159,22 +159,25 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     learned, runs = config.fields()
     stream = config.source.load("train")
     held_out = config.source.load("validation")
-    mesh = training.make_mesh(data=config.mesh.data)
+    placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
+    batches, options = _batches(config, stream), _options(config)
+    rate = config.schedule.build(config.steps)
+    # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
+    placement.check_batch(batches.at(0), config.accumulation)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
     evaluate = _Scorer(config, held_out)
-    rate = config.schedule.build(config.steps)
     program = training.Program(
         objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
         optimizer=training.chain(config.optimizer.build(rate), clip_norm=config.clip_norm),
         params=config.decoder.init,
-        batches=_batches(config, stream).iterate,
+        batches=batches.iterate,
         evaluate=evaluate,
-        placement=training.Placement(mesh=mesh),
+        placement=placement,
         tokens="loss",
         metadata={"config": learned, "data": stream.description},
     )
-    state = training.fit(program, _options(config), workdir)
+    state = training.fit(program, options, workdir)
     return {**evaluate.of(state), "step": int(state.step), "workdir": str(workdir)}
 
 

@@ -5,11 +5,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-import jax
-
-# Before anything makes an array: the number of devices is fixed by the first use of the backend.
-jax.config.update("jax_num_cpu_devices", 8)
+# In the environment, so that the processes that tests start compute on as many, to the same bits.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 # The pattern strategies are drawn by the fuzzers of the kernels too, whose folders are collected first.
 sys.path.append(str(Path(__file__).parent / "patterns"))

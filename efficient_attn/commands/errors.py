@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 BAD_REQUEST = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # NotImplementedError is a RuntimeError: what is asked for exists, but not on this machine.
-FAILED_RUN = (RuntimeError, OSError, MemoryError)
+FAILED_RUN = (RuntimeError, OSError, MemoryError, FloatingPointError)
 
 
 def run(main: Callable[[], object]) -> None:

@@ -50,6 +50,10 @@ class _Evaluate:
 def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple[Experiment, Any]:
     """The config named first, with the fields that the other arguments change, and the program's own options."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(f"usage: python {program} CONFIG.py --workdir DIR [--field VALUE ...]")
+        print(f"python {program} CONFIG.py --help lists the fields of that config.")
+        raise SystemExit(0)
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"usage: python {program} CONFIG.py --workdir DIR [--field VALUE ...]; the config comes first")
     config = load_config(arguments[0])

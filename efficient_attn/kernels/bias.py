@@ -2,10 +2,11 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["first"])
@@ -21,7 +22,8 @@ class RelativeBias:
       first: offset of the first column; ``0`` covers a causal window of ``O`` keys.
     """
 
-    values: Float[Array, "N O"] | Float[Array, "B N T O"]
+    # Any: numpy arrays, and whatever jax puts into a pytree while it transforms it.
+    values: Any
     first: int = 0
 
     @property

@@ -45,33 +45,36 @@ _SHARED = ("offset_table", "head_index", "seed")
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[*_BATCHED, *_SHARED], meta_fields=["bias_first"])
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """The arrays of one attention problem. ``None`` where a feature is not used."""
+    """The arrays of one attention problem. ``None`` where a feature is not used.
 
-    query: jax.Array
+    The fields are untyped because jax rebuilds a tree with whatever stands for its leaves.
+    """
+
+    query: Any
     """``[B, T, K, G, H]``"""
-    key: jax.Array
+    key: Any
     """``[B, S, K, H]``"""
-    value: jax.Array
+    value: Any
     """``[B, S, K, Hv]``"""
-    query_positions: jax.Array | None = None
+    query_positions: Any = None
     """``[B|1, K|1, G|1, T]``; None: the slot index."""
-    key_positions: jax.Array | None = None
+    key_positions: Any = None
     """``[B|1, K|1, 1, S]``; None: the slot index."""
-    key_mask: jax.Array | None = None
+    key_mask: Any = None
     """bool ``[B|1, S]``"""
-    query_segments: jax.Array | None = None
+    query_segments: Any = None
     """``[B|1, T]``"""
-    key_segments: jax.Array | None = None
+    key_segments: Any = None
     """``[B|1, S]``"""
-    bias: jax.Array | None = None
+    bias: Any = None
     """``[B|1, K|1, G|1, T|1, S|1]``, or ``[B|1, K, G, T, O]`` if it is per query and offset."""
-    batch_index: jax.Array | None = None
+    batch_index: Any = None
     """``[B]``: number of each batch row in the whole batch, for dropout."""
-    offset_table: jax.Array | None = None
+    offset_table: Any = None
     """``[K, G, O]``: bias per offset."""
-    head_index: jax.Array | None = None
+    head_index: Any = None
     """``[K, G]``: number of each query head, for dropout."""
-    seed: jax.Array | None = None
+    seed: Any = None
     """uint32 scalar: seed of the dropout."""
     bias_first: int | None = None
     """Offset of the first column where the bias is by offset; None where ``bias`` is by pairs."""

@@ -1,5 +1,7 @@
 """Bad requests to ``train.py``, ``eval.py``, ``sample`` and ``params``: one line that says what is wrong, and a status."""
 
+from pathlib import Path
+
 import pytest
 from small_run import write_config
 
@@ -14,14 +16,14 @@ def names(tmp_path_factory):
     """Paths that the cases below name: good and bad config files, a trained run, folders."""
     folder = tmp_path_factory.mktemp("bad_input")
     config = write_config(folder)
+    good = Path(config).read_text()
     files = {
         "no_config": "x = 1\n",
         "other_type": "CONFIG = {'depth': 3}\n",
         "broken": "CONFIG = (\n",
-        "empty_text": open(config).read().replace("text.txt", "empty.txt"),
-        "no_text": open(config).read().replace("text.txt", "absent.txt"),
-        "tfds": open(config).read().replace("import TextFiles", "import TFDSText as TextFiles").replace("(path=", "(name=")
-        .replace(str(folder / "text.txt"), "lm1b"),
+        "empty_text": good.replace("text.txt", "empty.txt"),
+        "no_text": good.replace("text.txt", "absent.txt"),
+        "tfds": good.replace("TextFiles", "TFDSText").replace("path=", 'name="lm1b", data_dir='),
     }
     for name, text in files.items():
         (folder / f"{name}.py").write_text(text)
@@ -56,19 +58,11 @@ CASES = {
     "negative steps": (training("--steps -1"), "steps must be at least 1, got -1"),
     "no batch": (training("--batch-size 0"), "batch_size must be at least 1, got 0"),
     "context beyond positions": (training("--context 65"), "positions for 64 tokens, got a context of 65"),
-    "heads that do not divide": (training("--model.heads 3"), "heads must divide width and qk_width, got heads=3"),
-    "key heads that do not divide": (training("--model.key-heads 3"), "key_heads must divide heads"),
-    "dropout of 1": (training("--model.dropout 1"), "dropout must be in [0, 1), got 1.0"),
     "smoothing of 1": (training("--label-smoothing 1"), "label_smoothing must be in [0, 1), got 1.0"),
     "scored beyond context": (training("--eval-scored 33"), "eval_scored must be in 1..context (32), got 33"),
     "batch that does not divide": (training("--accumulation 3"), "3"),
     "text shorter than a window": (training("--context 3000 --model.positions.sizes 3000"), "tokens are needed"),
-    "unknown pattern": (training("--model.attention.patterns Casual()"), "no pattern is called 'Casual'"),
-    "no pattern": (training("--model.attention.patterns Causal"), "Causal is a pattern's name"),
-    "window below 0": (training("--model.attention.patterns Window(left=-1)"), "-1"),
-    "heads of PerHead": (training("--model.attention.patterns PerHead([Causal()])"), "for each of 2 heads, got 1"),
     "mesh of 7 devices": (training("--mesh.data 7"), "7"),
-    "negative rate": (training("--schedule.peak -1"), "-1"),
     "negative log interval": (training("--log-every -2"), "log_every is a number of steps, at least 1; got -2"),
     "empty file": (training("", "empty_text"), "empty.txt"),
     "missing text": (training("", "no_text"), "absent.txt"),
@@ -90,8 +84,17 @@ CASES = {
     "params of no config": ("params {no_config}", "must define CONFIG"),
 }
 
-# What the command line's own parser refuses: more than one line, for a reader at a terminal.
+# What the command line's own parser refuses, and what a part of the config refuses while it parses: the message and the
+# usage, over more than one line, for a reader at a terminal.
 PARSER = {
+    "heads that do not divide": (training("--model.heads 3"), "heads must divide width and qk_width, got heads=3"),
+    "key heads that do not divide": (training("--model.key-heads 3"), "key_heads must divide heads"),
+    "dropout of 1": (training("--model.dropout 1"), "dropout must be in [0, 1), got 1.0"),
+    "unknown pattern": (training("--model.attention.patterns Casual()"), "no pattern is called 'Casual'"),
+    "no pattern": (training("--model.attention.patterns Causal"), "Causal is a pattern's name"),
+    "window below 0": (training("--model.attention.patterns Window(left=-1)"), "-1"),
+    "heads of PerHead": (training("--model.attention.patterns PerHead([Causal()])"), "for each of 2 heads, got 1"),
+    "negative rate": (training("--schedule.peak -1"), "-1"),
     "unknown flag": (training("--stepz 3"), "stepz"),
     "a word for a number": (training("--steps many"), "many"),
     "missing workdir": ("train {config}", "workdir"),
@@ -130,4 +133,12 @@ def test_a_bad_request_is_refused_in_one_line(name, names, capsys):
 @pytest.mark.parametrize("name", PARSER)
 def test_the_parser_names_what_it_does_not_know(name, names, capsys):
     text, message = PARSER[name]
-    assert message in refused(text, names, capsys)
+    # The parser frames and wraps what it says.
+    assert message in " ".join(refused(text, names, capsys).replace("│", " ").split())
+
+
+def test_a_refused_run_does_not_claim_its_workdir(names, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    for flags in ("--accumulation 3", "--log-every -2", "--mesh.data 7"):
+        refused(f"train {{config}} --workdir {workdir} {flags}", names, capsys)
+    assert not (workdir / "config.json").exists()

@@ -93,7 +93,9 @@ def test_another_experiment_is_refused(straight, config):
 
 def test_a_terminated_run_saves_and_goes_on(config, tmp_path):
     workdir = tmp_path / "run"
-    process = start("train.py", config, "--workdir", str(workdir), "--steps", "1000000", "--checkpoint-every", "1000000")
+    process = start(
+        "train.py", config, "--workdir", str(workdir), "--steps", "1000000", "--checkpoint-every", "1000000"
+    )
     metrics, deadline = workdir / "metrics.jsonl", time.monotonic() + 60
     while not (metrics.exists() and metrics.read_text().strip()):
         assert time.monotonic() < deadline and process.poll() is None

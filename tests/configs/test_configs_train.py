@@ -16,13 +16,12 @@ CONTEXT = 48
 
 
 def shrunken(config, path):
-    """The same choices at a depth of two cycles at most, and small in everything that costs time."""
+    """The same choices at a depth of one cycle, and small in everything that costs time."""
     model = config.model
     heads = model.heads
-    cycle = len(model.attention.patterns)
     small = dataclasses.replace(
         model,
-        depth=min(2 * cycle, model.depth),
+        depth=len(model.attention.patterns),
         width=8 * heads,
         qk_width=None if model.qk_width is None else 4 * heads,
         ff_width=None if model.ff_width is None else 16 * heads,

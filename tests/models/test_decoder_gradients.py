@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import Decoder, DecoderConfig, Sparse
+from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
 from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
 from efficient_attn.tasks.language_modelling import cross_entropy
 
@@ -26,16 +26,15 @@ def influences(positions, patterns, *, norm="pre", jit=True):
         logits="untied",
         norm=norm,
     )
-    decoder = Decoder(config, key=jax.random.key(0))
-    table = decoder.embedding.tokens[...]
+    model = Functional(lambda key: Decoder(config, key=key))
+    params = model.init(jax.random.key(0))
 
     def losses(table):
-        decoder.embedding.tokens[...] = table
-        return cross_entropy(decoder(TOKENS), TOKENS)[0]
+        changed = {**params, "embedding": {**params["embedding"], "tokens": table}}
+        return cross_entropy(model.module(changed)(TOKENS), TOKENS)[0]
 
     jacobian = jax.jacrev(losses)
-    found = (jax.jit(jacobian) if jit else jacobian)(table)
-    decoder.embedding.tokens[...] = table
+    found = (jax.jit(jacobian) if jit else jacobian)(params["embedding"]["tokens"])
     return np.abs(np.asarray(found)).sum(-1)[:, np.asarray(TOKENS[0])] > 0
 
 

@@ -1,0 +1,74 @@
+"""Drawn patterns, shapes and options: the implementations agree with the oracle."""
+
+import jax
+import numpy as np
+import pytest
+from conformance_cases import ORACLE, TESTED, answers, assert_close, draw, inputs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pattern_strategies import compositions, random_checks
+
+from efficient_attn import RelativeBias
+from efficient_attn import patterns as P
+
+KEY_HEADS, GROUPS = 2, 2
+HEADS = KEY_HEADS * GROUPS
+# Ragged, and around one and two blocks of 128; few, so that programs of the oracle are reused where patterns repeat.
+lengths = st.sampled_from([1, 5, 31, 127, 129, 131, 199, 263])
+
+
+@st.composite
+def cases(draw_):
+    """Pattern, differentiable inputs, other arrays and static options."""
+    length = draw_(lengths)
+    pattern = draw_(compositions)
+    if draw_(st.booleans()):
+        # Two patterns over four heads: heads of one pattern are gathered and put back.
+        pattern = P.PerHead([pattern, draw_(compositions), pattern, pattern])
+    different = inputs(length, heads=HEADS, key_heads=KEY_HEADS)
+    options = draw_(st.sets(st.sampled_from(["mask", "segments", "positions", "bias", "cap", "dropout"]), max_size=2))
+    arrays, static = {}, {}
+    rng = np.random.default_rng(draw_(st.integers(0, 99)))
+    if "mask" in options:
+        arrays["key_mask"] = rng.random((2, length)) < 0.7
+    if "segments" in options:
+        arrays["segment_ids"] = np.sort(rng.integers(0, 3, (2, length)), axis=1)
+    if "positions" in options:
+        shape = draw_(st.sampled_from([(length,), (2, length), (2, HEADS, length)]))
+        arrays["query_positions"] = rng.integers(0, length, shape)
+        arrays["key_positions"] = rng.permutation(length)
+    if "bias" in options:
+        pairs = draw(7, 1, HEADS, 1, length)
+        different["bias"] = draw_(st.sampled_from([pairs, RelativeBias(draw(8, HEADS, 17), first=-5)]))
+    if "cap" in options:
+        static["logits_soft_cap"] = 3.0
+    if "dropout" in options:
+        arrays["dropout_key"], static["dropout_rate"] = jax.random.key(1), 0.3
+    return pattern, different, arrays, static
+
+
+def assert_agrees(implementation, case):
+    pattern, differentiable, arrays, static = case
+    got, expected = (answers(name, pattern, differentiable, arrays, **static) for name in (implementation, ORACLE))
+    assert_close(got, expected)
+
+
+few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+many = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@random_checks
+@pytest.mark.parametrize("implementation", TESTED)
+@few
+@given(case=cases())
+def test_drawn_problems_agree_with_the_oracle(implementation, case):
+    assert_agrees(implementation, case)
+
+
+@random_checks
+@pytest.mark.fuzz
+@pytest.mark.parametrize("implementation", TESTED)
+@many
+@given(case=cases())
+def test_many_drawn_problems_agree_with_the_oracle(implementation, case):
+    assert_agrees(implementation, case)
