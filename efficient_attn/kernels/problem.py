@@ -92,7 +92,10 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A rectangle of slots: ``height`` queries from ``row``, ``width`` keys from ``column`` (starts may be traced)."""
+    """A rectangle of slots: ``height`` queries from ``row``, ``width`` keys from ``column``.
+
+    Starts may be traced; or arrays ``[b]``, one rectangle for each batch row, where nothing has to be cut from the problem.
+    """
 
     row: Any
     column: Any
@@ -115,14 +118,19 @@ def _cut(x: jax.Array, axis: int, start: Any, size: int) -> jax.Array:
     return jax.lax.dynamic_slice_in_dim(x, start, size, axis % x.ndim)
 
 
+def _slots(start: Any, size: int) -> jax.Array:
+    """Slots from ``start`` on: int32 ``[b|1, 1, 1, size]``."""
+    return jnp.reshape(start, (-1, 1, 1, 1)) + jnp.arange(size, dtype=jnp.int32)
+
+
 def tile_positions(problem: Problem, tile: Tile) -> tuple[jax.Array, jax.Array]:
     """Positions of the tile's queries ``[b, k, g, height, 1]`` and keys ``[b, k, 1, 1, width]``; sizes of 1 where shared."""
     if problem.query_positions is None:
-        i = tile.row + jnp.arange(tile.height, dtype=jnp.int32)[None, None, None, :]
+        i = _slots(tile.row, tile.height)
     else:
         i = tile.rows(problem.query_positions, -1)
     if problem.key_positions is None:
-        j = tile.column + jnp.arange(tile.width, dtype=jnp.int32)[None, None, None, :]
+        j = _slots(tile.column, tile.width)
     else:
         j = tile.columns(problem.key_positions, -1)
     return i[..., :, None], j[..., None, :]
@@ -204,8 +212,8 @@ def tile_keep(settings: Settings, problem: Problem, tile: Tile) -> jax.Array | N
         problem.seed,
         problem.batch_index[:, None, None, None, None],
         problem.head_index[None, :, :, None, None],
-        (tile.row + jnp.arange(tile.height, dtype=jnp.int32))[None, None, None, :, None],
-        (tile.column + jnp.arange(tile.width, dtype=jnp.int32))[None, None, None, None, :],
+        _slots(tile.row, tile.height)[..., :, None],
+        _slots(tile.column, tile.width)[..., None, :],
         settings.dropout_rate,
     )
     return kept * jnp.float32(1.0 / (1.0 - settings.dropout_rate))

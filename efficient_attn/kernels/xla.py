@@ -30,6 +30,8 @@ from efficient_attn.kernels.schedule import Schedule, dynamic_schedule, static_s
 
 # Bytes of one slab of scores that are computed at a time; a larger batch is cut. A few MB stay in a CPU's last-level cache.
 _SLAB_BYTES = 6 * 2**20
+# Bytes of scores up to which short rows are taken together in one turn of the loop.
+_TURN_BYTES = 2 * 2**20
 
 Operands = dict[str, jax.Array]
 
@@ -51,7 +53,7 @@ def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -
     # Slabs of keys are cut from this layout once per row of queries, so it pays to lay the keys out by heads once.
     problem = problem.replace(key=jnp.swapaxes(problem.key, 1, 2), value=jnp.swapaxes(problem.value, 1, 2))
     heads = problem.query.shape[2] * problem.query.shape[3]
-    part = _batch_part(problem.query.shape[0], heads * schedule.height * schedule.width * 4)
+    part = _largest_part(problem.query.shape[0], heads * schedule.height * schedule.width * 4, _SLAB_BYTES)
     batched = problem.batched()
     parts = {name: x.reshape(-1, part, *x.shape[1:]) for name, x in batched.items()}
     run = functools.partial(_attend, settings)
@@ -63,9 +65,9 @@ def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -
     return output[:, :q_len], lse[:, :q_len]
 
 
-def _batch_part(batch: int, bytes_per_row: int) -> int:
-    """The largest divisor of the batch whose slabs fit ``_SLAB_BYTES``, at least 1."""
-    return max(d for d in range(1, batch + 1) if batch % d == 0 and (d == 1 or d * bytes_per_row <= _SLAB_BYTES))
+def _largest_part(whole: int, bytes_each: int, limit: int) -> int:
+    """The largest divisor of ``whole`` whose bytes stay within ``limit``, at least 1."""
+    return max(d for d in range(1, whole + 1) if whole % d == 0 and (d == 1 or d * bytes_each <= limit))
 
 
 def _pad_queries(problem: Problem, height: int) -> Problem:
@@ -121,55 +123,107 @@ def _attend(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[j
 
 
 def _forward(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[jax.Array, jax.Array]:
-    def row(_, xs):
-        index, query = xs[0], _by_heads(xs[1])
-        tile = _RowOfTiles(schedule, index)
-        if schedule.single:
-            softmax = _slab(settings, problem, tile.at(tile.begin), tile.low(tile.begin), query)
-        else:
-            step = lambda s, running: running.merge(_slab(settings, problem, tile.at(s), tile.low(s), query))  # noqa: E731
-            softmax = jax.lax.fori_loop(tile.begin, tile.end, step, _nothing(query, problem.value))
-        output, lse = softmax.finish()
-        return None, (_by_tokens(output.astype(problem.value.dtype)), _by_tokens(lse))
+    together = _rows_together(problem, schedule)
 
-    rows = _split_rows(problem.query, schedule.height)
-    _, (output, lse) = jax.lax.scan(row, None, (jnp.arange(rows.shape[0]), rows))
+    def turn(_, xs):
+        tiles, query = _Tiles(schedule, problem, xs[0]), _by_heads(xs[1])
+        if schedule.single:
+            softmax = _slab(settings, problem, tiles, tiles.begin, query)
+        else:
+            step = lambda s, running: running.merge(_slab(settings, problem, tiles, s, query))  # noqa: E731
+            softmax = jax.lax.fori_loop(tiles.begin, tiles.end, step, _nothing(query, problem.value))
+        output, lse = softmax.finish()
+        return None, tuple(_by_tokens(x, together) for x in (output.astype(problem.value.dtype), lse))
+
+    rows = _split_rows(problem.query, schedule.height, together)
+    _, (output, lse) = jax.lax.scan(turn, None, (jnp.arange(len(rows) * together).reshape(-1, together), rows))
     return _join_rows(output), _join_rows(lse)
 
 
-class _RowOfTiles:
-    """The tiles that one row of queries visits."""
+def _rows_together(problem: Problem, schedule: Schedule) -> int:
+    """Rows of queries that one turn of the loop takes, as if they were batch rows.
 
-    def __init__(self, schedule: Schedule, index: jax.Array):
-        self.schedule, self.row = schedule, index * schedule.height
-        self.begin, self.end = jnp.asarray(schedule.begin)[index], jnp.asarray(schedule.end)[index]
+    A turn has a fixed cost, so short rows are taken together up to a few MB of scores; only where a row is one slab and nothing
+    but queries, keys and values is cut from the problem.
+    """
+    features = (problem.query_positions, problem.key_positions, problem.key_mask, problem.query_segments, problem.bias)
+    if not schedule.single or problem.offset_table is not None or any(x is not None for x in features):
+        return 1
+    batch, _, keys, groups = problem.query.shape[:4]
+    bytes_per_row = batch * keys * groups * schedule.height * schedule.width * 4
+    return _largest_part(len(schedule.begin), bytes_per_row, _TURN_BYTES)
+
+
+class _Tiles:
+    """The tiles that one turn visits: those of a row of queries, or one of each of several rows, stacked as batch rows."""
+
+    def __init__(self, schedule: Schedule, problem: Problem, rows: jax.Array):
+        self.schedule, self.rows, self.batch = schedule, rows, problem.query.shape[0]
+        first = rows[0] if len(rows) == 1 else rows
+        self.begin, self.end = jnp.asarray(schedule.begin)[first], jnp.asarray(schedule.end)[first]
 
     def at(self, slab: jax.Array) -> Tile:
-        return Tile(self.row, jnp.asarray(self.schedule.start)[slab], self.schedule.height, self.schedule.width)
+        """The rectangle of slots, or one for each stacked batch row."""
+        row, column = self.rows * self.schedule.height, jnp.asarray(self.schedule.start)[slab]
+        if len(self.rows) == 1:
+            return Tile(row[0], column, self.schedule.height, self.schedule.width)
+        row, column = jnp.repeat(row, self.batch), jnp.repeat(column, self.batch)
+        return Tile(row, column, self.schedule.height, self.schedule.width)
 
-    def low(self, slab: jax.Array) -> jax.Array | None:
-        return None if self.schedule.single else jnp.asarray(self.schedule.low)[slab]
+    def starts(self, slab: jax.Array) -> list[jax.Array]:
+        """The first key slot of each row's slab."""
+        start = jnp.asarray(self.schedule.start)[slab]
+        return [start] if len(self.rows) == 1 else list(start)
+
+    def cut(self, x: jax.Array, slab: jax.Array) -> jax.Array:
+        """The slabs of keys or values ``[B, K, S, H]``, stacked: ``[rows * B, K, width, H]``."""
+        slabs = [jax.lax.dynamic_slice_in_dim(x, start, self.schedule.width, 2) for start in self.starts(slab)]
+        return slabs[0] if len(slabs) == 1 else jnp.concatenate(slabs)
+
+    def add(self, total: jax.Array, part: jax.Array, slab: jax.Array) -> jax.Array:
+        """``total`` with the stacked slabs added where ``cut`` took them from."""
+        parts = part.astype(jnp.float32).reshape(len(self.rows), *total.shape[:2], *part.shape[2:])
+        for start, own in zip(self.starts(slab), parts, strict=True):
+            old = jax.lax.dynamic_slice_in_dim(total, start, self.schedule.width, 2)
+            total = jax.lax.dynamic_update_slice_in_dim(total, old + own, start, 2)
+        return total
+
+    def visible(self, settings: Settings, problem: Problem, tile: Tile, slab: jax.Array) -> jax.Array:
+        """``tile_visible`` without the keys that the slab before has covered."""
+        visible = tile_visible(settings, problem, tile)
+        if self.schedule.single:
+            return visible
+        slots = tile.column + jnp.arange(tile.width, dtype=jnp.int32)
+        return visible & (slots >= jnp.asarray(self.schedule.low)[slab])
+
+    def keep(self, settings: Settings, problem: Problem, tile: Tile) -> jax.Array | None:
+        """``tile_keep`` of the stacked batch rows."""
+        if problem.batch_index is not None:
+            problem = problem.replace(batch_index=jnp.tile(problem.batch_index, len(self.rows)))
+        return tile_keep(settings, problem, tile)
 
 
-def _split_rows(x: jax.Array, height: int) -> jax.Array:
-    """``[B, T, K, G, ...]`` to ``[rows, B, height, K, G, ...]``: free for a batch of one, which is why heads are moved later."""
-    return jnp.moveaxis(x.reshape(x.shape[0], -1, height, *x.shape[2:]), 1, 0)
+def _split_rows(x: jax.Array, height: int, together: int) -> jax.Array:
+    """``[B, T, K, G, ...]`` to turns ``[turns, rows * B, height, K, G, ...]``: free for a batch of one, so heads are moved later."""
+    rows = jnp.moveaxis(x.reshape(x.shape[0], -1, height, *x.shape[2:]), 1, 0)
+    return rows.reshape(-1, together * x.shape[0], *rows.shape[2:])
 
 
 def _join_rows(x: jax.Array) -> jax.Array:
-    """The inverse of ``_split_rows``."""
-    x = jnp.moveaxis(x, 0, 1)
+    """Turns ``[turns, rows, B, height, K, G, ...]`` to ``[B, T, K, G, ...]``."""
+    x = jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 0, 1)
     return x.reshape(x.shape[0], -1, *x.shape[3:])
 
 
 def _by_heads(row: jax.Array) -> jax.Array:
-    """One row ``[B, height, K, G, ...]`` to ``[B, K, G, height, ...]``, while it is in cache."""
+    """One turn ``[b, height, K, G, ...]`` to ``[b, K, G, height, ...]``, while it is in cache."""
     return jnp.moveaxis(row, 1, 3)
 
 
-def _by_tokens(row: jax.Array) -> jax.Array:
-    """The inverse of ``_by_heads``."""
-    return jnp.moveaxis(row, 3, 1)
+def _by_tokens(row: jax.Array, together: int) -> jax.Array:
+    """The inverse of ``_by_heads``, with the rows that were taken together apart again: ``[rows, B, height, K, G, ...]``."""
+    row = jnp.moveaxis(row, 3, 1)
+    return row.reshape(together, -1, *row.shape[1:])
 
 
 def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
@@ -179,25 +233,17 @@ def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
     return _Softmax(output, jnp.full(shape, _LOWEST, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
-def _slab(settings: Settings, problem: Problem, tile: Tile, low: jax.Array | None, query: jax.Array) -> _Softmax:
-    """The softmax of one row of queries over one slab of keys."""
-    key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
+def _slab(settings: Settings, problem: Problem, tiles: _Tiles, slab: jax.Array, query: jax.Array) -> _Softmax:
+    """The softmax of a turn's queries over one slab of keys."""
+    tile, key, value = tiles.at(slab), tiles.cut(problem.key, slab), tiles.cut(problem.value, slab)
     scores = tile_scores(settings, problem, tile, query, key, tile_bias(problem, tile))
-    scores = jnp.where(_visible(settings, problem, tile, low), scores, -jnp.inf)
+    scores = jnp.where(tiles.visible(settings, problem, tile, slab), scores, -jnp.inf)
     peak = scores.max(-1, initial=_LOWEST)
     weights = jnp.exp(scores - peak[..., None])
     total = weights.sum(-1)
-    keep = tile_keep(settings, problem, tile)
+    keep = tiles.keep(settings, problem, tile)
     weights = (weights if keep is None else weights * keep).astype(value.dtype)
     return _Softmax(group_products(weights, value), peak, total)
-
-
-def _visible(settings: Settings, problem: Problem, tile: Tile, low: jax.Array | None) -> jax.Array:
-    """``tile_visible`` without the keys before ``low``, which the slab before has covered."""
-    if low is None:
-        return tile_visible(settings, problem, tile)
-    slots = tile.column + jnp.arange(tile.width, dtype=jnp.int32)
-    return tile_visible(settings, problem, tile) & (slots >= low)
 
 
 def _attend_forward(settings: Settings, schedule: Schedule, problem: Problem):
@@ -221,17 +267,21 @@ def _attend_backward(settings: Settings, saved, cotangents):
     empty = jnp.isneginf(lse)
     lse, centre = jnp.where(empty, 0.0, lse), centre - jnp.where(empty, 0.0, d_lse)
 
-    def row(grads: _Gradients, xs):
-        tiles, of_row = _RowOfTiles(schedule, xs[0]), [_by_heads(x) for x in xs[1:]]
-        visit = functools.partial(_slab_backward, settings, problem, tiles, *of_row)
-        start = (jnp.zeros(of_row[0].shape, jnp.float32), grads)
-        d_query, grads = (
-            visit(tiles.begin, start) if schedule.single else jax.lax.fori_loop(tiles.begin, tiles.end, visit, start)
-        )
-        return grads, _by_tokens(d_query.astype(problem.query.dtype))
+    together = _rows_together(problem, schedule)
 
-    rows = [_split_rows(x, schedule.height) for x in (problem.query, d_output, lse, centre)]
-    grads, d_query = jax.lax.scan(row, _zero_gradients(problem), (jnp.arange(rows[0].shape[0]), *rows))
+    def turn(grads: _Gradients, xs):
+        tiles, of_turn = _Tiles(schedule, problem, xs[0]), [_by_heads(x) for x in xs[1:]]
+        visit = functools.partial(_slab_backward, settings, problem, tiles, *of_turn)
+        start = (jnp.zeros(of_turn[0].shape, jnp.float32), grads)
+        if schedule.single:
+            d_query, grads = visit(tiles.begin, start)
+        else:
+            d_query, grads = jax.lax.fori_loop(tiles.begin, tiles.end, visit, start)
+        return grads, _by_tokens(d_query.astype(problem.query.dtype), together)
+
+    turns = [_split_rows(x, schedule.height, together) for x in (problem.query, d_output, lse, centre)]
+    rows = jnp.arange(len(turns[0]) * together).reshape(-1, together)
+    grads, d_query = jax.lax.scan(turn, _zero_gradients(problem), (rows, *turns))
     return jax.tree.map(_no_gradient, schedule), _cotangent(problem, _join_rows(d_query), grads)
 
 
@@ -260,24 +310,23 @@ def _no_gradient(x: Any):
     return np.zeros(jnp.shape(x), jax.dtypes.float0)
 
 
-def _slab_backward(settings, problem: Problem, tiles: _RowOfTiles, query, d_row, lse, centre, slab, carry):
-    """Adds one slab's part to the gradients of its row's queries and of its keys, values and bias."""
+def _slab_backward(settings, problem: Problem, tiles: _Tiles, query, d_row, lse, centre, slab, carry):
+    """Adds one slab's part to the gradients of a turn's queries and of its keys, values and bias."""
     d_query, grads = carry
-    tile, low = tiles.at(slab), tiles.low(slab)
-    key, value = tile.columns(problem.key, 2), tile.columns(problem.value, 2)
-    scores, pull = jax.vjp(
-        functools.partial(tile_scores, settings, problem, tile), query, key, tile_bias(problem, tile)
-    )
-    weights = jnp.where(_visible(settings, problem, tile, low), jnp.exp(scores - lse[..., None]), 0.0)
+    tile, key, value = tiles.at(slab), tiles.cut(problem.key, slab), tiles.cut(problem.value, slab)
+    score = functools.partial(tile_scores, settings, problem, tile)
+    scores, pull = jax.vjp(score, query, key, tile_bias(problem, tile))
+    visible = tiles.visible(settings, problem, tile, slab)
+    weights = jnp.where(visible, jnp.exp(scores - lse[..., None]), 0.0)
     d_weights = group_products(d_row, value, transpose_right=True)
-    keep = tile_keep(settings, problem, tile)
+    keep = tiles.keep(settings, problem, tile)
     dropped = weights if keep is None else weights * keep
     d_weights = d_weights if keep is None else d_weights * keep
     d_value = _products_over_rows(dropped.astype(d_row.dtype), d_row)
     d_row_query, d_key, d_bias = pull(weights * (d_weights - centre[..., None]))
     grads = _Gradients(
-        _add_slab(grads.key, d_key, tile),
-        _add_slab(grads.value, d_value, tile),
+        tiles.add(grads.key, d_key, slab),
+        tiles.add(grads.value, d_value, slab),
         _add_bias(problem, grads.bias, d_bias, tile),
     )
     return d_query + d_row_query.astype(jnp.float32), grads
@@ -288,11 +337,6 @@ def _products_over_rows(left: jax.Array, right: jax.Array) -> jax.Array:
     b, k = left.shape[:2]
     left, right = (x.reshape(b * k, -1, x.shape[-1]) for x in (left, right))
     return jnp.einsum("zmx,zmy->zxy", left, right, preferred_element_type=jnp.float32).reshape(b, k, left.shape[-1], -1)
-
-
-def _add_slab(total: jax.Array, part: jax.Array, tile: Tile) -> jax.Array:
-    old = jax.lax.dynamic_slice_in_dim(total, tile.column, tile.width, 2)
-    return jax.lax.dynamic_update_slice_in_dim(total, old + part.astype(jnp.float32), tile.column, 2)
 
 
 def _add_bias(problem: Problem, total: jax.Array | None, part: jax.Array | None, tile: Tile) -> jax.Array | None:
