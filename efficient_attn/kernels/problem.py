@@ -125,14 +125,9 @@ def _slots(start: Any, size: int) -> jax.Array:
 
 def tile_positions(problem: Problem, tile: Tile) -> tuple[jax.Array, jax.Array]:
     """Positions of the tile's queries ``[b, k, g, height, 1]`` and keys ``[b, k, 1, 1, width]``; sizes of 1 where shared."""
-    if problem.query_positions is None:
-        i = _slots(tile.row, tile.height)
-    else:
-        i = tile.rows(problem.query_positions, -1)
-    if problem.key_positions is None:
-        j = _slots(tile.column, tile.width)
-    else:
-        j = tile.columns(problem.key_positions, -1)
+    own, other = problem.query_positions, problem.key_positions
+    i = _slots(tile.row, tile.height) if own is None else tile.rows(own, -1)
+    j = _slots(tile.column, tile.width) if other is None else tile.columns(other, -1)
     return i[..., :, None], j[..., None, :]
 
 

@@ -204,7 +204,7 @@ class _Tiles:
 
 
 def _split_rows(x: jax.Array, height: int, together: int) -> jax.Array:
-    """``[B, T, K, G, ...]`` to turns ``[turns, rows * B, height, K, G, ...]``: free for a batch of one, so heads are moved later."""
+    """``[B, T, K, G, ...]`` to turns ``[turns, rows * B, height, K, G, ...]``: free for a batch of one."""
     rows = jnp.moveaxis(x.reshape(x.shape[0], -1, height, *x.shape[2:]), 1, 0)
     return rows.reshape(-1, together * x.shape[0], *rows.shape[2:])
 
