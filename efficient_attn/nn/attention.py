@@ -10,6 +10,7 @@ from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import rotate
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.precision import Precision
+from efficient_attn.sharding import HEADS, on_mesh
 
 
 class SelfAttention(nnx.Module):
@@ -23,7 +24,6 @@ class SelfAttention(nnx.Module):
       init: standard deviations.
       precision: formats.
       rotary: base of rotary positions, or None.
-      query_spec: mesh axes of batch, tokens, heads and head size, for ``attend``.
       rngs: randomness of the initial parameters.
     """
 
@@ -51,7 +51,7 @@ class SelfAttention(nnx.Module):
     def __call__(self, x: Float[Array, "B T D"], pattern: Pattern) -> Float[Array, "B T D"]:
         """Attention among the tokens of ``x``."""
         query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
-        return self._back(attend(query, key, value, pattern))
+        return self._back(attend(query, key, value, pattern, query_spec=on_mesh(HEADS)))
 
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]

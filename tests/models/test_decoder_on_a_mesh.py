@@ -1,0 +1,35 @@
+"""The trainer's step over eight devices gives the losses of one."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from efficient_attn import training
+from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
+from efficient_attn.tasks import LanguageModelling
+
+CONFIG = DecoderConfig(depth=2, width=24, heads=2, attention=Sparse(patterns=("Causal() & Window(left=5)", "Causal()")))
+
+
+def losses(devices: int) -> list[float]:
+    model = Functional(lambda key: Decoder(CONFIG, key=key))
+    objective, optimizer = LanguageModelling(model, 0.0, training.Mean), optax.adam(1e-2)
+    placement = training.Placement(mesh=training.make_mesh(data=devices, devices=jax.devices()[:devices]))
+    state = training.TrainState.create(model.init(jax.random.key(0)), optimizer, jax.random.key(1))
+    state = placement.put(state, optimizer)
+    step = training.make_train_step(objective, optimizer, training.StepOptions(), placement, state)
+    draw, found = np.random.default_rng(0), []
+    with jax.set_mesh(placement.mesh):
+        for _ in range(3):
+            tokens = draw.integers(0, 256, (8, 37), np.int32)
+            valid = np.arange(37)[None, :] < draw.integers(1, 38, (8, 1))
+            state, metrics = step(state, {"tokens": tokens, "valid": valid})
+            found.append(float(metrics["loss"]))
+    return found
+
+
+def test_eight_devices_give_the_losses_of_one():
+    if len(jax.devices()) < 8:
+        pytest.fail("the tests run on eight virtual devices")
+    np.testing.assert_allclose(losses(8), losses(1), rtol=2e-6)
