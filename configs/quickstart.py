@@ -16,7 +16,7 @@ CONFIG = Experiment(
     context=1024,
     batch_size=2,
     steps=2800,
-    schedule=Schedule(peak=3e-3, warmup_steps=50, decay=Cosine(final=0.05)),
+    schedule=Schedule(peak=3e-3, warmup_steps=20, decay=Cosine(final=0.05)),
     optimizer=AdamW(b2=0.98, weight_decay=0.05),
     log_every=50,
     checkpoint_every=500,
