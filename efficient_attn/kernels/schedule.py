@@ -72,6 +72,10 @@ def schedule_of_runs(runs: Runs, k_len: int, block: int) -> Schedule:
     counts = np.bincount(rows, minlength=len(runs.pointers) - 1)
     end = np.cumsum(counts)
     low = starts * block
+    if not low.size:
+        low = np.zeros(
+            1, np.int64
+        )  # a list that no row points into, but that a loop over nothing can still be traced with
     as_int32 = functools.partial(np.asarray, dtype=np.int32)
     start = np.minimum(low, k_len - width)
     return Schedule(*map(as_int32, (end - counts, end, start, low)), block, width, bool((counts == 1).all()))

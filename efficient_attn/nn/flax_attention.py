@@ -36,9 +36,9 @@ def flax_attention_fn(
     """
 
     def attention_fn(
-        query: Float[Array, "*batch T N H"],
-        key: Float[Array, "*batch S K H"],
-        value: Float[Array, "*batch S K Hv"],
+        query: Float[Any, "*batch T N H"],
+        key: Float[Any, "*batch S K H"],
+        value: Float[Any, "*batch S K Hv"],
         bias: Any = None,
         mask: Any = None,
         broadcast_dropout: bool = True,
@@ -72,7 +72,7 @@ def flax_attention_fn(
     return attention_fn
 
 
-def _refuse(query: jax.Array, key: jax.Array, module: Any) -> None:
+def _refuse(query: Any, key: Any, module: Any) -> None:
     if query.shape[-3] != key.shape[-3]:
         raise ValueError(
             f"a pattern is over positions, and {query.shape[-3]} queries have none among {key.shape[-3]} keys here: for decoding "
