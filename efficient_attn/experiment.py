@@ -30,7 +30,6 @@ Source = (
     | data.ImageFolder
     | data.AudioFiles
 )
-Optimizer = training.AdamW | training.Adagrad | training.Adafactor | training.SGD
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class Experiment:
     steps: int
     """Updates in all."""
     schedule: training.Schedule
-    optimizer: Optimizer = dataclasses.field(default_factory=training.AdamW)
+    optimizer: training.Optimizer = dataclasses.field(default_factory=training.AdamW)
     clip_norm: float | None = 1.0
     """Greatest global norm of the gradient; None: no limit."""
     label_smoothing: float = 0.0

@@ -3,9 +3,6 @@
 import dataclasses
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
-
 DTypeName = Literal["float32", "bfloat16", "float16"]
 
 
@@ -20,8 +17,3 @@ class Precision:
     """Format in which parameters and optimizer state are kept."""
     compute: DTypeName = "float32"
     """Format of matrix products and activations."""
-
-    def to_compute(self, tree):
-        """Casts every floating array of ``tree`` to the compute format; integers pass through."""
-        dtype = jnp.dtype(self.compute)
-        return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

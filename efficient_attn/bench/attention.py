@@ -6,13 +6,12 @@ products is measured before each row.
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from efficient_attn.bench.timing import median_ms
 from efficient_attn.kernels import attend
 from efficient_attn.patterns import Causal, Pattern, Window
 from efficient_attn.patterns.expression import parse
@@ -78,17 +77,6 @@ OTHERS = tuple(
         "Window(left=255, right=255) | Global([0, 1, 2, 3])",
     )
 )
-
-
-def median_ms(run: Callable[[], object], repeats: int) -> float:
-    """Median wall clock of ``run`` after one call that is not counted."""
-    jax.block_until_ready(run())
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times))
 
 
 @functools.cache

@@ -1,11 +1,7 @@
 """PyTorch's fastest attentions on a CPU, for comparison: FlexAttention (forward) and the local-attention package."""
 
-import time
-from collections.abc import Callable
-
-import numpy as np
-
 from efficient_attn.bench.attention import Row, Shape, matrix_rate
+from efficient_attn.bench.timing import median_ms
 
 
 def flex(shape: Shape, side: int, repeats: int = 5) -> Row:
@@ -20,7 +16,7 @@ def flex(shape: Shape, side: int, repeats: int = 5) -> Row:
     )
     run = torch.compile(flex_attention)
     with torch.no_grad():
-        ms = _median_ms(lambda: run(query, key, value, block_mask=mask), repeats)
+        ms = median_ms(lambda: run(query, key, value, block_mask=mask), repeats)
     return Row("torch FlexAttention", shape, ms, None, matrix_rate(), None)
 
 
@@ -35,7 +31,7 @@ def local_attention(shape: Shape, side: int, repeats: int = 5) -> Row:
     )
     arrays = _arrays(torch, shape)
     with torch.no_grad():
-        forward = _median_ms(lambda: layer(*arrays), repeats)
+        forward = median_ms(lambda: layer(*arrays), repeats)
     for array in arrays:
         array.requires_grad_(True)
 
@@ -43,20 +39,10 @@ def local_attention(shape: Shape, side: int, repeats: int = 5) -> Row:
         output = layer(*arrays)
         return torch.autograd.grad(output.sum(), arrays)
 
-    return Row("local-attention", shape, forward, _median_ms(both, repeats), matrix_rate(), None)
+    return Row("local-attention", shape, forward, median_ms(both, repeats), matrix_rate(), None)
 
 
 def _arrays(torch, shape: Shape):
     generator = torch.Generator().manual_seed(0)
     size = (1, shape.heads, shape.length, shape.size)
     return [torch.randn(size, generator=generator) for _ in range(3)]
-
-
-def _median_ms(run: Callable[[], object], repeats: int) -> float:
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times))

@@ -1,13 +1,12 @@
 """Training throughput of the quickstart's model, beside the same model in PyTorch with its fused dense attention."""
 
 import dataclasses
-import time
-from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from efficient_attn import training
+from efficient_attn.bench.timing import median_ms
 from efficient_attn.experiment import Experiment
 from efficient_attn.tasks import LanguageModelling
 
@@ -42,9 +41,9 @@ def ours(config: Experiment, *, repeats: int = 3, steps: int = 8) -> Throughput:
         nonlocal state
         for _ in range(steps):
             state, metrics = step(state, batch)
-        jax.block_until_ready((state.params, metrics))
+        return state.params, metrics
 
-    return Throughput("efficient_attn", config.context, steps * tokens.size / _median_seconds(run, repeats))
+    return Throughput("efficient_attn", config.context, steps * tokens.size / median_ms(run, repeats) * 1e3)
 
 
 def torch_dense(config: Experiment, *, repeats: int = 3, steps: int = 8) -> Throughput:
@@ -67,14 +66,4 @@ def torch_dense(config: Experiment, *, repeats: int = 3, steps: int = 8) -> Thro
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
 
-    return Throughput("torch, dense", config.context, steps * tokens.numel() / _median_seconds(run, repeats))
-
-
-def _median_seconds(run: Callable[[], None], repeats: int) -> float:
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+    return Throughput("torch, dense", config.context, steps * tokens.numel() / median_ms(run, repeats) * 1e3)

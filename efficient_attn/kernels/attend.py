@@ -1,5 +1,6 @@
 """``attend``: the one attention function, over any pattern, in whichever implementation fits the machine."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -114,7 +115,7 @@ def _attend_heads(run: Implementation, settings: Settings, problem: Problem) -> 
     distinct = list(dict.fromkeys(settings.pattern.patterns))
     heads_of = [[h for h, p in enumerate(settings.pattern.patterns) if p == pattern] for pattern in distinct]
     results = [
-        run(settings_with(settings, pattern), take_heads(problem, heads))
+        run(dataclasses.replace(settings, pattern=pattern), take_heads(problem, heads))
         for pattern, heads in zip(distinct, heads_of, strict=True)
     ]
     back = np.argsort([h for heads in heads_of for h in heads])
@@ -125,11 +126,6 @@ def _attend_heads(run: Implementation, settings: Settings, problem: Problem) -> 
         return flat.reshape(*flat.shape[:2], *shape, *flat.shape[3:])
 
     return gather([o for o, _ in results]), gather([lse for _, lse in results])
-
-
-def settings_with(settings: Settings, pattern: Pattern) -> Settings:
-    """The same settings under another pattern."""
-    return Settings(pattern, settings.scale, settings.logits_soft_cap, settings.dropout_rate)
 
 
 def take_heads(problem: Problem, heads: list[int]) -> Problem:

@@ -16,7 +16,8 @@ from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.patterns.algebra import Box, Pattern
 from efficient_attn.patterns.block_mask import Runs, build_block_mask
 
-# Widths tried, in blocks of keys, beside the widest extent of a row where that is no more than the last of them.
+# Widths tried, in blocks of keys, beside the widest extent of a row where that is no more than twice the last of them: a
+# window of 1,023 keys and its own block is a little over it.
 _WIDTHS = (1, 2, 4, 8)
 # Cost of visiting one slab (loop turn, small products), in keys: about 30 us on a CPU, where 128 keys take about 50.
 _VISIT_COST = 96
@@ -61,10 +62,8 @@ def static_schedule(pattern: Pattern, q_len: int, k_len: int) -> Schedule:
 
 def schedule_of_runs(runs: Runs, k_len: int, block: int) -> Schedule:
     """The cheapest cover of the live runs of each row by slabs of one width."""
-    extents = _extents(runs)
-    widths = {w for w in (*_WIDTHS, int(extents.max(initial=1))) if w <= max(_WIDTHS)}
-    # The extent of the widest row may be a little over the last width tried: a window of 1,023 keys and its own block.
-    widths |= {int(extents.max(initial=1))} if extents.max(initial=1) <= 2 * max(_WIDTHS) else set()
+    extent = int(_extents(runs).max(initial=1))
+    widths = {*_WIDTHS, extent} if extent <= 2 * max(_WIDTHS) else set(_WIDTHS)
     covers = {w: _cover(runs, w) for w in widths}
     best = min(covers, key=lambda w: (covers[w][0].size * (w * block + _VISIT_COST), w))
     starts, rows = covers[best]
@@ -73,9 +72,8 @@ def schedule_of_runs(runs: Runs, k_len: int, block: int) -> Schedule:
     end = np.cumsum(counts)
     low = starts * block
     if not low.size:
-        low = np.zeros(
-            1, np.int64
-        )  # a list that no row points into, but that a loop over nothing can still be traced with
+        # No row points into the list, but a loop over nothing is still traced with a look into it.
+        low = np.zeros(1, np.int64)
     as_int32 = functools.partial(np.asarray, dtype=np.int32)
     start = np.minimum(low, k_len - width)
     return Schedule(*map(as_int32, (end - counts, end, start, low)), block, width, bool((counts == 1).all()))

@@ -9,6 +9,7 @@ import jax
 from jax.sharding import AxisType
 
 from efficient_attn.kernels.problem import Problem, Settings
+from efficient_attn.patterns.algebra import PerHead
 
 Run = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
 
@@ -78,7 +79,7 @@ def _check_heads(mesh, settings: Settings, problem: Problem, heads) -> None:
         raise ValueError(
             f"{problem.key.shape[2]} key heads cannot be divided among {devices} devices of mesh axis {heads!r}"
         )
-    if devices > 1 and hasattr(settings.pattern, "patterns"):
+    if devices > 1 and isinstance(settings.pattern, PerHead):
         raise NotImplementedError("per-head patterns with heads sharded over devices: shard the batch instead")
 
 

@@ -33,8 +33,6 @@ _SLAB_BYTES = 6 * 2**20
 # Bytes of scores up to which short rows are taken together in one turn of the loop.
 _TURN_BYTES = 2 * 2**20
 
-Operands = dict[str, jax.Array]
-
 
 def attend_xla(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
     """Output ``[B, T, K, G, Hv]`` in the value's format and log-sum-exp ``[B, T, K, G]`` in float32."""
@@ -75,17 +73,18 @@ def _pad_queries(problem: Problem, height: int) -> Problem:
     short = -problem.query.shape[1] % height
     if not short:
         return problem
-    pad = lambda x, axis: None if x is None else _pad_end(x, axis, short)  # noqa: E731
     bias = problem.bias
     return problem.replace(
-        query=pad(problem.query, 1),
-        query_positions=pad(problem.query_positions, 3),
-        query_segments=pad(problem.query_segments, 1),
-        bias=bias if bias is None or bias.shape[3] == 1 else pad(bias, 3),
+        query=_pad_end(problem.query, 1, short),
+        query_positions=_pad_end(problem.query_positions, 3, short),
+        query_segments=_pad_end(problem.query_segments, 1, short),
+        bias=bias if bias is None or bias.shape[3] == 1 else _pad_end(bias, 3, short),
     )
 
 
-def _pad_end(x: jax.Array, axis: int, count: int) -> jax.Array:
+def _pad_end(x: jax.Array | None, axis: int, count: int) -> jax.Array | None:
+    if x is None:
+        return None
     widths = [(0, 0)] * x.ndim
     widths[axis] = (0, count)
     return jnp.pad(x, widths)
@@ -118,8 +117,7 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[jax.Array, jax.Array]:
-    output, lse = _forward(settings, schedule, problem)
-    return output, lse
+    return _forward(settings, schedule, problem)
 
 
 def _forward(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[jax.Array, jax.Array]:

@@ -31,27 +31,28 @@ class Block(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """The block on a whole sequence; ``key`` None is without dropout."""
         keys = (None, None) if key is None else jax.random.split(key)
-        x = self._add(x, self.attention_norm, lambda h: drop(self.attention(h, pattern), dropout, keys[0]))
-        return self._add(x, self.feedforward_norm, lambda h: drop(self.feedforward(h), dropout, keys[1]))
+        mixed = self.attention(self._enter(x, self.attention_norm), pattern)
+        x = self._leave(x, drop(mixed, dropout, keys[0]), self.attention_norm)
+        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
+        return self._leave(x, drop(hidden, dropout, keys[1]), self.feedforward_norm)
 
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
     ) -> tuple[Float[Array, "B 1 D"], Cache]:
         """The block on one token, over the cache."""
-        kept = []
+        mixed, cache = self.attention.step(self._enter(x, self.attention_norm), pattern, cache, position, slot)
+        x = self._leave(x, mixed, self.attention_norm)
+        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
+        return self._leave(x, hidden, self.feedforward_norm), cache
 
-        def attend(h):
-            mixed, after = self.attention.step(h, pattern, cache, position, slot)
-            kept.append(after)
-            return mixed
+    def _enter(self, x: jax.Array, norm: nnx.LayerNorm) -> jax.Array:
+        """What a sublayer reads of the residual stream."""
+        return norm(x) if self.norm == "pre" else x
 
-        x = self._add(x, self.attention_norm, attend)
-        return self._add(x, self.feedforward_norm, self.feedforward), kept[0]
-
-    def _add(self, x, norm, sublayer):
-        if self.norm == "pre":
-            return x + sublayer(norm(x)).astype(x.dtype)
-        return norm(x + sublayer(x).astype(x.dtype))
+    def _leave(self, x: jax.Array, result: jax.Array, norm: nnx.LayerNorm) -> jax.Array:
+        """The residual stream after a sublayer's result."""
+        x = x + result.astype(x.dtype)
+        return x if self.norm == "pre" else norm(x)
 
 
 def drop(x: Float[Array, "B T D"], rate: float, key: jax.Array | None) -> Float[Array, "B T D"]:

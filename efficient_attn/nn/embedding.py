@@ -115,14 +115,3 @@ def check_length(positions: Positions, context: int) -> None:
 def rotary_base(positions: Positions) -> float | None:
     """The base of rotary positions, None for the other schemes."""
     return positions.base if isinstance(positions, RotaryPositions) else None
-
-
-__all__ = [
-    "Embedding",
-    "Positions",
-    "RotaryPositions",
-    "SinusoidalPositions",
-    "TablePositions",
-    "check_length",
-    "rotary_base",
-]

@@ -164,21 +164,21 @@ def block_kinds(pattern: Pattern, q_len: int, k_len: int, block: int) -> np.ndar
 def _bands(pattern: Pattern, q_len: int, k_len: int, block: int, *, by_key: bool) -> Iterator[np.ndarray]:
     """Block kinds, uint8 ``[lines, positions along a line]``, a band of up to 32 lines at a time."""
     lines_len, along_len = (k_len, q_len) if by_key else (q_len, k_len)
-    edges = functools.partial(_edges, pattern, by_key=by_key)
+    kinds_at = functools.partial(_kinds_at, pattern, by_key=by_key)
     lines, along = -(-lines_len // block), -(-along_len // block)
     tile = block * _TILE
     coarse_along = np.arange(-(-along_len // tile), dtype=np.int32)
     for first in range(0, lines, _TILE):
-        coarse = edges(np.int32(first // _TILE), coarse_along, tile, lines_len, along_len)
+        coarse = kinds_at(np.int32(first // _TILE), coarse_along, tile, lines_len, along_len)
         band = np.repeat(coarse[None, :], _TILE, axis=1)[:, :along].repeat(min(_TILE, lines - first), axis=0)
         undecided = np.flatnonzero(band[0] == PARTIAL).astype(np.int32)
         if undecided.size:
             line = np.arange(first, first + len(band), dtype=np.int32)
-            band[:, undecided] = edges(line[:, None], undecided[None, :], block, lines_len, along_len)
+            band[:, undecided] = kinds_at(line[:, None], undecided[None, :], block, lines_len, along_len)
         yield band
 
 
-def _edges(pattern: Pattern, line, along, side: int, lines_len: int, along_len: int, *, by_key: bool) -> np.ndarray:
+def _kinds_at(pattern: Pattern, line, along, side: int, lines_len: int, along_len: int, *, by_key: bool) -> np.ndarray:
     """The kind of the square blocks of ``side`` at the given indices."""
     line_lo, along_lo = line * np.int32(side), along * np.int32(side)
     line_hi = np.minimum(line_lo + np.int32(side - 1), np.int32(lines_len - 1))

@@ -94,8 +94,8 @@ class Terminal:
 class Lines:
     """One plain line per log on standard error, for files and pipes."""
 
-    def __init__(self, steps: int, start: int):
-        self._steps, self._start, self._width = steps, start, len(str(steps))
+    def __init__(self, steps: int):
+        self._steps, self._width = steps, len(str(steps))
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Prints one line."""
@@ -137,7 +137,7 @@ def open_sinks(workdir: Path, tensorboard: TensorBoardChoice, steps: int, start:
                     "tensorboard='on' needs tensorboardX: install efficient-attn[tensorboard], or say 'auto' or 'off'"
                 ) from error
     sinks.append(JsonLines(workdir / "metrics.jsonl", start))
-    sinks.append(Terminal(steps, start) if sys.stderr.isatty() else Lines(steps, start))
+    sinks.append(Terminal(steps, start) if sys.stderr.isatty() else Lines(steps))
     return sinks
 
 
