@@ -152,14 +152,17 @@ class BlockRandom(Pattern):
         inside = (box.q_hi < self.length) & (box.k_hi < self.length)
         box = box.within(q=(box.q_lo, self.length - 1), k=(box.k_lo, self.length - 1))
         first_key, last_key = box.k_lo // self.block, box.k_hi // self.block
-        may, must = box.occupied() & False, box.occupied() & inside
+        width = last_key - first_key + 1
+        may, must = box.occupied() & False, box.occupied() & inside & (width <= self.count)
+        cut, fillable = _cut(box), bool(np.any(must))
         for r in range(rows):
             row = box.q_lo // self.block + r
             present = row <= box.q_hi // self.block
             keys = [self.table()[:, c][row * present] for c in range(self.count)]
-            seen = sum((key >= first_key) & (key <= last_key) for key in keys)
-            must = must & (~present | (seen == last_key - first_key + 1))
-            may = may | (present & (self._in_strip(box, row, keys) if _cut(box) else seen > 0))
+            hits = [(key >= first_key) & (key <= last_key) for key in keys]
+            if fillable:
+                must = must & (~present | (sum(hits) == width))
+            may = may | (present & (self._in_strip(box, row, keys) if cut else functools.reduce(np.logical_or, hits)))
         return may & box.occupied(), must
 
     def _rows_touched(self, box: Box) -> int | None:
