@@ -11,12 +11,18 @@ from efficient_attn.models import DecoderConfig, Sparse
 from efficient_attn.training import AdamW, Cosine, Schedule
 
 CONFIG = Experiment(
-    model=DecoderConfig(depth=3, width=128, heads=2, attention=Sparse(patterns=("Causal() & Window(left=127)",))),
+    model=DecoderConfig(
+        depth=3,
+        width=128,
+        heads=2,
+        attention=Sparse(patterns=("Causal() & Window(left=127)",)),
+        initialization="unit",
+    ),
     source=StandardLibrary(splits=(0.9, 0.05, 0.05)),
     context=1024,
     batch_size=2,
     steps=2800,
-    schedule=Schedule(peak=3e-3, warmup_steps=20, decay=Cosine(final=0.05)),
+    schedule=Schedule(peak=2e-3, warmup_steps=20, decay=Cosine(final=0.05)),
     optimizer=AdamW(b2=0.98, weight_decay=0.05),
     log_every=50,
     checkpoint_every=500,

@@ -14,6 +14,7 @@ from efficient_attn.decoding import SamplingOptions, sample
 from efficient_attn.models import Decoder, DecoderConfig, Functional
 from efficient_attn.models.functional import count
 from efficient_attn.nn.embedding import check_length
+from efficient_attn.nn.stack import matrices
 from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
 
 Source = (
@@ -168,7 +169,7 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     evaluate = _Scorer(config, held_out)
     program = training.Program(
         objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
-        optimizer=training.chain(config.optimizer.build(rate), clip_norm=config.clip_norm),
+        optimizer=training.chain(config.optimizer.build(rate, matrices), clip_norm=config.clip_norm),
         params=config.decoder.init,
         batches=batches.iterate,
         evaluate=evaluate,

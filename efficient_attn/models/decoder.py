@@ -23,7 +23,7 @@ from efficient_attn.nn.embedding import (
     rotary_base,
 )
 from efficient_attn.nn.feedforward import Activation, FeedForward
-from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.initializers import Initialization, Scheme
 from efficient_attn.nn.stack import Caches, Remat, Stack
 from efficient_attn.patterns.algebra import Pattern, PerHead
 from efficient_attn.patterns.expression import parse
@@ -76,7 +76,7 @@ class DecoderConfig:
     norm: NormPlace = "pre"
     activation: Activation = "quick_gelu"
     logits: Literal["untied_zero", "untied", "tied"] = "untied_zero"
-    initialization: Literal["code", "paper"] = "code"
+    initialization: Scheme = "code"
     dropout: float = 0.0
     """Probability of dropping a feature of a sublayer's output, and of the embedding."""
     remat: Remat = "none"

@@ -5,7 +5,7 @@ unrolled.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 from flax import nnx
@@ -112,6 +112,20 @@ class Stack(nnx.Module):
         if self.remat == "none":
             return run
         return jax.checkpoint(run, policy=_POLICIES[self.remat])
+
+
+def matrices(params: Any) -> Any:
+    """Marks the parameters that weight decay shrinks: those of two dimensions or more within one layer.
+
+    The axis along which ``Stack.cycle`` lays its layers side by side is not counted, so that biases and gains stay whole
+    however many layers share their array.
+    """
+
+    def marked(path: tuple[Any, ...], x: jax.Array) -> bool:
+        stacked = any(getattr(part, "key", None) == "cycle" for part in path)
+        return x.ndim - stacked > 1
+
+    return jax.tree_util.tree_map_with_path(marked, params)
 
 
 Caches = tuple[list[Cache], list[Cache]]

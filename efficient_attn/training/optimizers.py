@@ -62,6 +62,10 @@ def matrices(params: PyTree) -> PyTree:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
+# Which parameters weight decay shrinks, as a tree of booleans. Every optimizer takes one, so that they can be exchanged.
+Mask = Callable[[PyTree], PyTree]
+
+
 def clip_step_per_tensor(inner: optax.GradientTransformation, limit: float) -> optax.GradientTransformation:
     """Shrinks each tensor's step by ``limit / norm(gradient)``, while ``inner`` accumulates the gradient unclipped."""
 
@@ -93,7 +97,7 @@ class AdamW:
         _check_range("eps", self.eps)
         _check_range("weight_decay", self.weight_decay)
 
-    def build(self, schedule: Rate, decayed: Callable[[PyTree], PyTree] = matrices) -> optax.GradientTransformation:
+    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
         """Returns the transformation; ``decayed`` marks the parameters that weight decay shrinks."""
         adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
         decay = optax.add_decayed_weights(self.weight_decay, mask=decayed)
@@ -114,8 +118,9 @@ class Adagrad:
         if self.step_clip is not None and self.step_clip <= 0:
             raise ValueError(f"step_clip is a norm and must be positive, or None; got {self.step_clip}")
 
-    def build(self, schedule: Rate) -> optax.GradientTransformation:
-        """Returns the transformation."""
+    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
+        """Returns the transformation; there is no weight decay for ``decayed`` to choose."""
+        del decayed
         # optax adds eps under the root, so its square stands for eps beside the root.
         inner = optax.scale_by_rss(initial_accumulator_value=0.0, eps=self.eps**2)
         if self.step_clip is not None:
@@ -143,8 +148,9 @@ class Adafactor:
         if self.update_clip <= 0:
             raise ValueError(f"update_clip is a root mean square and must be positive; got {self.update_clip}")
 
-    def build(self, schedule: Rate) -> optax.GradientTransformation:
-        """Returns the transformation."""
+    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
+        """Returns the transformation; there is no weight decay for ``decayed`` to choose."""
+        del decayed
 
         def decay(step, power):
             return jnp.minimum(1.0 - (step + 1.0) ** -power, self.decay_cap)
@@ -168,8 +174,9 @@ class SGD:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs momentum > 0; got momentum=0.0")
 
-    def build(self, schedule: Rate) -> optax.GradientTransformation:
-        """Returns the transformation."""
+    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
+        """Returns the transformation; there is no weight decay for ``decayed`` to choose."""
+        del decayed
         trace = [optax.trace(self.momentum, self.nesterov)] if self.momentum else []
         return optax.chain(*trace, scale_by_rate(schedule))
 

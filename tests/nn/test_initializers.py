@@ -1,4 +1,4 @@
-"""Standard deviations of both initialisations against the formulas of the paper and of its code."""
+"""Standard deviations of the initialisations against the formulas of the paper and of its code."""
 
 import math
 
@@ -20,6 +20,10 @@ EXPECTED = {
     ("paper", "residual"): 0.125 / math.sqrt(HIDDEN) / math.sqrt(2 * DEPTH),
     ("paper", "token"): 0.125 / math.sqrt(WIDTH),
     ("paper", "position"): 0.125 / math.sqrt(WIDTH * TABLES),
+    ("unit", "weight"): math.sqrt(0.125 / WIDTH),
+    ("unit", "residual"): math.sqrt(0.125 * 0.5 / (HIDDEN * DEPTH)),
+    ("unit", "token"): 1.0,
+    ("unit", "position"): 0.007 / math.sqrt(TABLES),
 }
 
 

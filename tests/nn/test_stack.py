@@ -10,6 +10,7 @@ from flax import nnx
 from efficient_attn.nn import Block, FeedForward, SelfAttention, Stack
 from efficient_attn.nn.cache import empty_cache
 from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.stack import matrices
 from efficient_attn.patterns.expression import parse
 from efficient_attn.precision import Precision
 
@@ -86,3 +87,12 @@ def test_caches_are_stacked_as_the_layers_are():
     cycled, rest = stack(5).init_caches(lambda _: empty_cache(7, 2, 3, (4, 5), jnp.float32))
     assert [cache.value.shape for cache in cycled] == [(2, 2, 7, 3, 5)] * 2
     assert [cache.value.shape for cache in rest] == [(2, 7, 3, 5)]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_decay_spares_biases_and_gains_however_many_layers_share_an_array(depth):
+    params = nnx.to_pure_dict(nnx.split(stack(depth))[1])
+    marked = {
+        jax.tree_util.keystr(path[-1:]): mark for path, mark in jax.tree_util.tree_leaves_with_path(matrices(params))
+    }
+    assert marked == {"['kernel']": True, "['bias']": False, "['scale']": False}
