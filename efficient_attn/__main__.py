@@ -47,7 +47,9 @@ def _call(name: str, arguments: list[str]) -> None:
     path, summary = COMMANDS[name]
     command = importlib.import_module(path)
     description = f"{summary[0].upper()}{summary[1:]}."
-    command.main(tyro.cli(command.Args, prog=f"{_PROGRAM} {name}", description=description, args=arguments))
+    with errors.parser_in_one_line():
+        request = tyro.cli(command.Args, prog=f"{_PROGRAM} {name}", description=description, args=arguments)
+    command.main(request)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@
 ``EA_DEBUG=1`` in the environment shows the traceback too. Any other exception is a defect, and keeps its traceback.
 """
 
+import contextlib
+import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 BAD_REQUEST = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # NotImplementedError is a RuntimeError: what is asked for exists, but not on this machine.
@@ -43,6 +45,27 @@ def message(error: BaseException) -> str:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return "; ".join(lines) if isinstance(error, BAD_REQUEST) else lines[0]
+
+
+@contextlib.contextmanager
+def parser_in_one_line() -> Iterator[None]:
+    """Makes a ``ValueError`` of one line out of the framed page with which a command-line parser refuses and exits."""
+    page = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(page):
+            yield
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_unframed(page.getvalue())) from None
+
+
+def _unframed(page: str) -> str:
+    """The sentences within a frame, without the section that points to the help."""
+    rows = [line.strip("│ ") for line in page.splitlines() if line.startswith("│")]
+    sections = "\n".join("" if set(row) == {"─"} else row for row in rows).split("\n\n")
+    sentences = [" ".join(section.split()) for section in sections if not section.startswith("For full helptext")]
+    return "; ".join(sentences) or " ".join(page.split())
 
 
 def _stop(error: BaseException, status: int) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from efficient_attn import training
+from efficient_attn.commands.errors import parser_in_one_line
 from efficient_attn.data import Split
 from efficient_attn.experiment import Experiment, load_config
 from efficient_attn.experiment import evaluate as evaluate_experiment
@@ -64,7 +65,8 @@ def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple
         [("options", Annotated[options, tyro.conf.arg(name="")]), ("config", experiment, config)],
         kw_only=True,
     )
-    read = tyro.cli(
-        both, prog=f"{program} {arguments[0]}", description=sys.modules["__main__"].__doc__, args=arguments[1:]
-    )
+    with parser_in_one_line():
+        read = tyro.cli(
+            both, prog=f"{program} {arguments[0]}", description=sys.modules["__main__"].__doc__, args=arguments[1:]
+        )
     return read.config, read.options

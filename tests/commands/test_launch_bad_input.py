@@ -82,11 +82,6 @@ CASES = {
     "temperature": ("sample --config {config} --workdir {run} --temperature -1", "temperature must be at least 0"),
     "params of a missing config": ("params {absent}.py", "there is no config file"),
     "params of no config": ("params {no_config}", "must define CONFIG"),
-}
-
-# What the command line's own parser refuses, and what a part of the config refuses while it parses: the message and the
-# usage, over more than one line, for a reader at a terminal.
-PARSER = {
     "heads that do not divide": (training("--model.heads 3"), "heads must divide width and qk_width, got heads=3"),
     "key heads that do not divide": (training("--model.key-heads 3"), "key_heads must divide heads"),
     "dropout of 1": (training("--model.dropout 1"), "dropout must be in [0, 1), got 1.0"),
@@ -128,13 +123,6 @@ def test_a_bad_request_is_refused_in_one_line(name, names, capsys):
     (line,) = refused(text, names, capsys).splitlines()
     assert line.startswith("error: ")
     assert message in line
-
-
-@pytest.mark.parametrize("name", PARSER)
-def test_the_parser_names_what_it_does_not_know(name, names, capsys):
-    text, message = PARSER[name]
-    # The parser frames and wraps what it says.
-    assert message in " ".join(refused(text, names, capsys).replace("│", " ").split())
 
 
 def test_a_refused_run_does_not_claim_its_workdir(names, tmp_path, capsys):
