@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, problem_of, settings_of
+from efficient_attn.kernels.layouts import in_layouts
 from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.kernels.reference import attend_reference
 from efficient_attn.kernels.shards import attend_sharded
@@ -22,7 +23,9 @@ from efficient_attn.patterns.block_mask import BlockMask
 Implementation = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
 
 # Every implementation there is. `None` takes the first that the current device can run; XLA runs everywhere.
-IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType({"xla": attend_xla, "reference": attend_reference})
+IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
+    {"xla": in_layouts(attend_xla), "reference": attend_reference}
+)
 
 # Names that are reserved for kernels of later releases, and what to say until then.
 _PLANNED = ("pallas_tpu", "pallas_gpu")
