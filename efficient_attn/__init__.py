@@ -4,6 +4,7 @@ Dimension letters, everywhere: ``B`` batch, ``T`` query length, ``S`` key length
 size, ``D`` model width, ``F`` feed-forward width, ``V`` vocabulary, ``E`` experts, ``G`` groups, ``C`` capacity or block.
 """
 
+from efficient_attn import ops as ops
 from efficient_attn import patterns as patterns
 from efficient_attn.kernels import RelativeBias as RelativeBias
 from efficient_attn.kernels import attend as attend
