@@ -199,7 +199,7 @@ def problem_of(a: Arguments) -> Problem:
     keys = a.key.shape[2]
     groups = heads // keys
     grouped = lambda x, axis: x.reshape(*x.shape[:axis], *_split(x.shape[axis], keys, groups), *x.shape[axis + 1 :])  # noqa: E731
-    key, value = _hide(a.key, a.key_mask), _hide(a.value, a.key_mask)
+    key, value = hide(a.key, a.key_mask), hide(a.value, a.key_mask)
     problem = Problem(
         query=grouped(a.query, 2),
         key=key,
@@ -233,6 +233,6 @@ def _with_heads(positions: jax.Array) -> jax.Array:
     return positions[:, None] if positions.ndim == 2 else positions
 
 
-def _hide(x: jax.Array, key_mask: jax.Array | None) -> jax.Array:
+def hide(x: jax.Array, key_mask: jax.Array | None) -> jax.Array:
     """Zeros in hidden slots: whatever lay there would otherwise meet a zero weight, and NaN times 0 is NaN."""
     return x if key_mask is None else jnp.where(key_mask[:, :, None, None], x, jnp.zeros((), x.dtype))

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.attention import SelfAttention
 from efficient_attn.nn.block import Block, NormPlace, drop
 from efficient_attn.nn.cache import empty_cache, slots
 from efficient_attn.nn.embedding import (
@@ -24,33 +23,10 @@ from efficient_attn.nn.embedding import (
 )
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization, Scheme
+from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse
 from efficient_attn.nn.stack import Caches, Remat, Stack
 from efficient_attn.patterns.algebra import Pattern, PerHead
-from efficient_attn.patterns.expression import parse
 from efficient_attn.precision import Precision
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sparse:
-    """Attention over patterns, written as expressions; layer ``l`` has pattern ``l % len(patterns)``.
-
-    ``("Causal()",)`` is dense attention; two entries alternate; four with three alike are the 3:1 cycle of the image models.
-    """
-
-    patterns: tuple[str, ...] = ("Causal()",)
-
-    def __post_init__(self):
-        if not self.patterns:
-            raise ValueError("Sparse.patterns needs at least one expression, got none")
-        self.parsed()
-
-    def parsed(self) -> tuple[Pattern, ...]:
-        """The patterns themselves.
-
-        Raises:
-          ValueError: where an expression cannot be read.
-        """
-        return tuple(parse(text) for text in self.patterns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +47,8 @@ class DecoderConfig:
     """Size of the feed-forward's hidden layer; None: ``4 * width``."""
     vocab: int = 256
     """Distinct tokens."""
-    attention: Sparse = Sparse()
+    attention: Mechanism = dataclasses.field(default_factory=Sparse)
+    """How tokens see each other: the type chooses the mechanism."""
     positions: Positions = RotaryPositions()
     norm: NormPlace = "pre"
     activation: Activation = "quick_gelu"
@@ -119,8 +96,10 @@ class Decoder(nnx.Module):
         init = Initialization(config.initialization, config.depth)
         embedding_key, stack_key, norm_key = jax.random.split(key, 3)
 
+        make_attention = MODULES[type(config.attention)](config.attention)
+
         def make_block(rngs: nnx.Rngs) -> Block:
-            attention = SelfAttention(
+            attention = make_attention(
                 config.width,
                 config.heads,
                 config.value_heads,

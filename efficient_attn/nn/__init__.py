@@ -4,5 +4,6 @@ from efficient_attn.nn.attention import SelfAttention as SelfAttention
 from efficient_attn.nn.block import Block as Block
 from efficient_attn.nn.cache import Cache as Cache
 from efficient_attn.nn.embedding import Embedding as Embedding
+from efficient_attn.nn.entmax_attention import EntmaxAttention as EntmaxAttention
 from efficient_attn.nn.feedforward import FeedForward as FeedForward
 from efficient_attn.nn.stack import Stack as Stack

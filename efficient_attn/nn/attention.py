@@ -1,5 +1,8 @@
 """Self-attention over a pattern: projections around ``attend``."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -51,7 +54,7 @@ class SelfAttention(nnx.Module):
     def __call__(self, x: Float[Array, "B T D"], pattern: Pattern) -> Float[Array, "B T D"]:
         """Attention among the tokens of ``x``."""
         query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
-        return self._back(attend(query, key, value, pattern, query_spec=on_mesh(HEADS)))
+        return self._back(self._mix(query, key, value, pattern, query_spec=on_mesh(HEADS)))
 
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
@@ -60,7 +63,7 @@ class SelfAttention(nnx.Module):
         query, key, value = self._project(x, position[None])
         cache = cache.write(slot, position, key, value)
         written = jnp.broadcast_to(cache.positions >= 0, (x.shape[0], cache.positions.shape[0]))
-        mixed = attend(
+        mixed = self._mix(
             query,
             cache.key.astype(query.dtype),
             cache.value.astype(query.dtype),
@@ -70,6 +73,10 @@ class SelfAttention(nnx.Module):
             key_mask=written,
         )
         return self._back(mixed), cache
+
+    def _mix(self, query: jax.Array, key: jax.Array, value: jax.Array, pattern: Pattern, **tokens: Any) -> jax.Array:
+        """What the heads take from the keys; ``tokens`` says which keys there are and where they lie."""
+        return attend(query, key, value, pattern, **tokens)
 
     def _project(self, x: Float[Array, "B T D"], positions: Int[Array, " T"]):
         query, key, value = self.query(x), self.key(x), self.value(x)

@@ -1,4 +1,4 @@
-"""A step over the cache gives the logits of the training row, for every pattern and position scheme."""
+"""A step over the cache gives the logits of the training row, for every pattern, mechanism and position scheme."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
+from efficient_attn.models import AdaptivelySparse, Decoder, DecoderConfig, Functional, Sparse
 from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
 
 LENGTH, VOCAB, BATCH = 29, 31, 2
@@ -33,13 +33,16 @@ CASES = {
         ),
         SinusoidalPositions(),
     ),
+    "entmax, learned alphas": (AdaptivelySparse(patterns=(WINDOW, "Causal()")), RotaryPositions()),
+    "sparsemax": (AdaptivelySparse(alpha=2.0), RotaryPositions()),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_step_equals_its_training_row_in_one_trace(name):
-    patterns, positions = CASES[name]
-    config = dataclasses.replace(BASE, attention=Sparse(patterns=patterns), positions=positions)
+    attention, positions = CASES[name]
+    attention = Sparse(patterns=attention) if isinstance(attention, tuple) else attention
+    config = dataclasses.replace(BASE, attention=attention, positions=positions)
     model = Functional(lambda key: Decoder(config, key=key))
     params = model.init(jax.random.key(0))
     rows = jax.jit(lambda params, tokens: model.module(params)(tokens))(params, TOKENS)

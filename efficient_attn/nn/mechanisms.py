@@ -1,0 +1,60 @@
+"""Which attention a model has: the type of its config's ``attention`` field, and the module of each such type."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from efficient_attn.nn.attention import SelfAttention
+from efficient_attn.nn.entmax_attention import EntmaxAttention
+from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.patterns.expression import parse
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sparse:
+    """Attention over patterns, written as expressions; layer ``l`` has pattern ``l % len(patterns)``.
+
+    ``("Causal()",)`` is dense attention; two entries alternate; four with three alike are the 3:1 cycle of the image models.
+    """
+
+    patterns: tuple[str, ...] = ("Causal()",)
+
+    def __post_init__(self):
+        if not self.patterns:
+            raise ValueError(f"{type(self).__name__}.patterns needs at least one expression, got none")
+        self.parsed()
+
+    def parsed(self) -> tuple[Pattern, ...]:
+        """The patterns themselves.
+
+        Raises:
+          ValueError: where an expression cannot be read.
+        """
+        return tuple(parse(text) for text in self.patterns)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaptivelySparse(Sparse):
+    """Attention with alpha-entmax weights over the same kind of patterns (Correia et al. 2019)."""
+
+    alpha: float | None = None
+    """1.5 and 2 are the published fixed ones; None: learned, one for each head of each layer."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.alpha is not None and not 1.0 <= self.alpha < math.inf:
+            raise ValueError(f"alpha must be at least 1 (the softmax), or None to learn it; got {self.alpha}")
+
+
+Mechanism = Sparse | AdaptivelySparse
+
+# What makes the attention of one layer, from the arguments of ``SelfAttention``.
+MODULES: Mapping[type, Callable[[Any], Callable[..., SelfAttention]]] = MappingProxyType(
+    {
+        Sparse: lambda mechanism: SelfAttention,
+        AdaptivelySparse: lambda mechanism: functools.partial(EntmaxAttention, alpha=mechanism.alpha),
+    }
+)
