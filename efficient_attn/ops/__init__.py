@@ -1,5 +1,9 @@
 """Mechanisms as pure functions of arrays, one to a file."""
 
+from efficient_attn.ops import adaptive_span as adaptive_span
 from efficient_attn.ops import entmax as entmax
 from efficient_attn.ops import entmax_losses as entmax_losses
+from efficient_attn.ops import linformer as linformer
+from efficient_attn.ops import lsh as lsh
 from efficient_attn.ops import positions as positions
+from efficient_attn.ops import synthesizer as synthesizer

@@ -128,7 +128,7 @@ def _check_broadcasts(name: str, shape: tuple[int, ...], full: tuple[int, ...]) 
 
 def _per_row(alpha: jax.Array, z: jax.Array, axis: int) -> jax.Array:
     """Alpha once for every row: the shape of ``z`` with its axis moved last and of size 1."""
-    rows = z.shape[:axis] + (1,) + z.shape[axis + 1 :]
+    rows = (*z.shape[:axis], 1, *z.shape[axis + 1 :])
     aligned = (1,) * (z.ndim - alpha.ndim) + alpha.shape
     if len(aligned) != z.ndim or any(x not in (1, y) for x, y in zip(aligned, rows, strict=True)):
         raise ValueError(

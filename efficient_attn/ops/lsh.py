@@ -1,0 +1,241 @@
+"""LSH attention: tokens are sorted by a hash of their query, and attend within chunks of the sorted order.
+
+    h(x) = argmax [x R; -x R],   s_ij = q_i . q_j / |q_j|  (keys are the queries' directions),   R drawn afresh for each layer
+    per round: sort by h (stable), cut into chunks of m; each token sees its chunk, ``look_back`` before, ``look_ahead`` after
+    o_i = sum_r w_r o_i^(r),   w = softmax of the rounds' log-sum-exps
+
+The rounds lie one behind the other and the chunks form a ring, so the first chunk of a round looks back to the last of the
+round before. A token attends to itself only if it sees nothing else: its own score is -1e5, hidden ones are -1e9. Time
+O(rounds * T m) per head; extra memory O(rounds * T) plus the scores of one round, also in the backward pass, which keeps
+the order of the tokens.
+
+Which tokens share a chunk depends on all tokens, so the result is causal in the values only: a later token's query can change
+which earlier tokens an earlier token sees. What it reads is always earlier. Decoding token by token cannot equal the
+parallel form.
+
+Where we differ from released code: lengths that are not a multiple of the chunk are filled up with hidden tokens; what a
+hidden token holds changes nothing. Keys are scaled as in trax and Hugging Face (root mean square with 1e-6, then H^-0.5),
+and the own score replaces a mask's, as in Hugging Face.
+
+References:
+  Kitaev, Kaiser and Levskaya, "Reformer: The Efficient Transformer", 2020, section 2 and appendix A.
+  Andoni et al., "Practical and Optimal LSH for Angular Distance", 2015 (the hash).
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+# Far below any score, and apart: a token that sees only itself and hidden tokens takes itself.
+_SELF, _HIDDEN = -1e5, -1e9
+
+# [K, H, rounds, buckets / 2]; several of them number buckets by digits, the first fastest.
+Rotations = Float[Array, "_ _ _ _"] | tuple[Float[Array, "_ _ _ _"], ...]
+
+
+def hash_vectors(vectors: Float[Array, "B T K H"], rotations: Rotations) -> Int[Array, "B T K rounds"]:
+    """The bucket of each vector in each round: which of ``[x R; -x R]`` is largest.
+
+    Args:
+      vectors: of any length, which does not matter.
+      rotations: normal numbers ``[K, H, rounds, buckets / 2]``; or a tuple of such, whose numbers of buckets multiply.
+
+    Raises:
+      ValueError: if the rotations are for other heads, sizes or rounds.
+
+    Cost: O(B T K H * rounds * sum of buckets / 2).
+    """
+    factors = rotations if isinstance(rotations, tuple) else (rotations,)
+    found, step = 0, 1
+    for factor in factors:
+        if factor.shape[:2] != vectors.shape[2:] or factor.shape[2] != factors[0].shape[2]:
+            raise ValueError(
+                f"rotations must be [{vectors.shape[2]}, {vectors.shape[3]}, rounds, buckets / 2], got shape {factor.shape}"
+            )
+        turned = jnp.einsum("btkh,khrc->btkrc", vectors, factor.astype(vectors.dtype))
+        digit = jnp.argmax(jnp.concatenate([turned, -turned], axis=-1), axis=-1).astype(jnp.int32)
+        found, step = found + step * digit, step * 2 * factor.shape[3]
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sight:
+    """What a query sees: the static part of a call."""
+
+    chunk: int
+    look_back: int
+    look_ahead: int
+    causal: bool
+    same_bucket: bool
+    count_once: bool
+
+    @property
+    def width(self) -> int:
+        """Chunks that a query sees."""
+        return self.look_back + 1 + self.look_ahead
+
+
+def lsh_attention(
+    query_key: Float[Array, "B T K H"],
+    value: Float[Array, "B T K Hv"],
+    *,
+    rotations: Rotations,
+    chunk: int,
+    look_back: int = 1,
+    look_ahead: int = 0,
+    causal: bool,
+    key_mask: Bool[Array, "B T"] | None = None,
+    same_bucket: bool = False,
+    count_once: bool = False,
+    buckets: Int[Array, "B T K rounds"] | None = None,
+) -> Float[Array, "B T K Hv"]:
+    """Attention among tokens whose queries fall into the same or neighbouring buckets.
+
+    Args:
+      query_key: queries, whose directions are the keys.
+      value: values.
+      rotations: as for ``hash_vectors``; their third axis is the number of rounds.
+      chunk: tokens per chunk ``m``; the paper has ``2 T / buckets``.
+      look_back: chunks seen before the own one.
+      look_ahead: chunks seen after it.
+      causal: whether later tokens are hidden.
+      key_mask: False hides a token from all others; hidden tokens have a bucket of their own, the last.
+      same_bucket: also hide tokens of other buckets (equations 4 to 6 of the paper; its code does not).
+      count_once: weigh a token seen in several rounds as one (appendix A; the released code does not). Costs
+        O(rounds^2) comparisons per score.
+      buckets: of each token, from an earlier call to ``hash_vectors``, instead of hashing again.
+
+    Returns:
+      The result of each token; 0 in batch rows whose tokens are all hidden.
+
+    Raises:
+      ValueError: if ``chunk`` is below 1, a ``look`` below 0, or the rotations do not fit.
+
+    Cost: O(B K rounds T m (look_back + 1 + look_ahead) H) time; memory as in the module's text.
+    """
+    if chunk < 1 or look_back < 0 or look_ahead < 0:
+        raise ValueError(
+            f"chunk must be at least 1 and looks at least 0, got chunk {chunk}, look_back {look_back}, look_ahead {look_ahead}"
+        )
+    tokens = query_key.shape[1]
+    mask = jnp.ones(query_key.shape[:2], bool) if key_mask is None else key_mask
+    query_key, value = (jnp.where(mask[:, :, None, None], x, jnp.zeros((), x.dtype)) for x in (query_key, value))
+    buckets = hash_vectors(jax.lax.stop_gradient(query_key), rotations) if buckets is None else buckets
+    # Above every bucket of the rotations, whether or not they were hashed with these.
+    buckets = jnp.where(mask[:, :, None, None], buckets, jnp.iinfo(jnp.int32).max)
+    missing = -tokens % chunk
+    query_key, value, mask = (
+        jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2)) for x in (query_key, value, mask)
+    )
+    buckets = jnp.pad(buckets, ((0, 0), (0, missing), (0, 0), (0, 0)), constant_values=jnp.iinfo(jnp.int32).max)
+    sight = _Sight(chunk, look_back, look_ahead, causal, same_bucket, count_once)
+    heads = jax.vmap(functools.partial(_attend_head, sight), in_axes=(1, 1, None, 1), out_axes=1)
+    return jax.vmap(heads)(query_key, value, mask, buckets)[:, :tokens]
+
+
+def _attend_head(sight: _Sight, query: jax.Array, value: jax.Array, mask: jax.Array, buckets: jax.Array) -> jax.Array:
+    """One head of one batch row: ``[T, H]``, ``[T, Hv]``, ``[T]`` and ``[T, rounds]`` to ``[T, Hv]``."""
+    order = jnp.argsort(buckets, axis=0, stable=True).T
+    rounds, tokens = order.shape
+    slots = jnp.arange(tokens, dtype=order.dtype)
+    place = jax.vmap(lambda o: jnp.zeros_like(o).at[o].set(slots, unique_indices=True))(order)
+    per_round = tokens // sight.chunk
+    chunk_of = (place // sight.chunk + per_round * jnp.arange(rounds)[:, None]).T
+
+    sort = jax.vmap(_permute, in_axes=(None, 0, 0))
+    sorted_query, sorted_value = sort(query, order, place), sort(value, order, place)
+    notes = {"position": order, "visible": mask[order]}
+    if sight.same_bucket:
+        sorted_buckets = jnp.take_along_axis(jnp.where(mask[:, None], buckets, -1).T, order, 1)
+        # Numbered apart in each round: a chunk seen across the end of a round has none in common.
+        notes["bucket"] = sorted_buckets * rounds + jnp.arange(rounds)[:, None]
+    if sight.count_once:
+        notes["chunks"] = chunk_of[order]
+    keys = {"key": _directions(sorted_query), "value": sorted_value} | notes
+    ring = {name: _ring(sight, x) for name, x in keys.items()}
+    queries = {"query": sorted_query} | notes
+
+    # The scores of one round at a time: the backward pass forms them again.
+    @jax.checkpoint
+    def one_round(_: None, index: jax.Array) -> tuple[None, tuple[jax.Array, jax.Array]]:
+        own = {name: x[index].reshape(per_round, sight.chunk, *x.shape[2:]) for name, x in queries.items()}
+        seen = {name: _windows(sight, x, index, per_round) for name, x in ring.items()}
+        return None, _attend_chunks(sight, own, seen, rounds * per_round)
+
+    outputs, lses = jax.lax.scan(one_round, None, jnp.arange(rounds))[1]
+    unsort = jax.vmap(_permute)
+    outputs, lses = unsort(outputs, place, order), unsort(lses, place, order)
+    weights = jax.nn.softmax(lses, axis=0)
+    return jnp.einsum("rt,rth->th", weights, outputs.astype(jnp.float32)).astype(value.dtype)
+
+
+def _directions(x: jax.Array) -> jax.Array:
+    """Keys: each vector over its root mean square, then over the root of its size."""
+    wide = x.astype(jnp.float32)
+    size = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + 1e-6)
+    return (wide * size * x.shape[-1] ** -0.5).astype(x.dtype)
+
+
+def _ring(sight: _Sight, x: jax.Array) -> jax.Array:
+    """``[rounds, T, ...]`` as chunks one behind the other, with those before the first and after the last repeated."""
+    chunks = x.reshape(-1, sight.chunk, *x.shape[2:])
+    count = chunks.shape[0]
+    return chunks[jnp.arange(-sight.look_back, count + sight.look_ahead) % count]
+
+
+def _windows(sight: _Sight, ring: jax.Array, index: jax.Array, per_round: int) -> jax.Array:
+    """What each chunk of a round sees: ``[chunks, width * m, ...]``."""
+    near = jax.lax.dynamic_slice_in_dim(ring, index * per_round, per_round + sight.width - 1)
+    return jnp.concatenate([near[w : w + per_round] for w in range(sight.width)], axis=1)
+
+
+def _attend_chunks(
+    sight: _Sight, own: dict[str, jax.Array], seen: dict[str, jax.Array], chunks: int
+) -> tuple[jax.Array, jax.Array]:
+    """Output ``[T, Hv]`` and log-sum-exp ``[T]`` of one round, in sorted order."""
+    scores = jnp.einsum("cqh,ckh->cqk", own["query"], seen["key"], preferred_element_type=jnp.float32)
+    i, j = own["position"][:, :, None], seen["position"][:, None, :]
+    visible = seen["visible"][:, None, :]
+    if sight.causal:
+        visible &= j <= i
+    if sight.same_bucket:
+        visible &= own["bucket"][:, :, None] == seen["bucket"][:, None, :]
+    if sight.count_once:
+        scores -= jnp.log(_times_seen(sight, own["chunks"], seen["chunks"], chunks))
+    scores = jnp.where(i == j, _SELF, jnp.where(visible, scores, _HIDDEN))
+    # Not exp(score - lse): near -1e5 the log-sum-exp is rounded to 1 / 128, which only the rounds' shares can bear.
+    weights = jax.nn.softmax(scores, axis=-1).astype(seen["value"].dtype)
+    output = jnp.einsum("cqk,ckh->cqh", weights, seen["value"])
+    return output.reshape(-1, output.shape[-1]), jax.nn.logsumexp(scores, axis=-1).reshape(-1)
+
+
+def _times_seen(sight: _Sight, own: jax.Array, seen: jax.Array, chunks: int) -> jax.Array:
+    """How often each pair meets over all rounds, at least 1: ``[chunks, m, width * m]``."""
+    count = 0
+    for mine in range(own.shape[-1]):
+        for theirs in range(seen.shape[-1]):
+            apart = (own[:, :, None, mine] - seen[:, None, :, theirs]) % chunks
+            for offset in range(-sight.look_ahead, sight.look_back + 1):
+                count += (apart == offset % chunks).astype(jnp.float32)
+    return jnp.maximum(count, 1)
+
+
+@jax.custom_vjp
+def _permute(x: jax.Array, order: jax.Array, place: jax.Array) -> jax.Array:
+    """``x[order]``; its gradient is gathered by the inverse ``place`` where JAX would scatter."""
+    return x[order]
+
+
+def _permute_forward(x: jax.Array, order: jax.Array, place: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return x[order], (order, place)
+
+
+def _permute_backward(kept: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, None, None]:
+    order, place = kept
+    return _permute(g, place, order), None, None
+
+
+_permute.defvjp(_permute_forward, _permute_backward)
