@@ -30,7 +30,6 @@ def attend_pallas_tpu(settings: Settings, problem: Problem) -> tuple[jax.Array, 
     block = block_size(settings.pattern, q_len, k_len)
     shape = Shape(settings, keys * groups, groups, q_len, k_len, block)
     operands = _operands(shape, problem)
-    operands["query"] = require_tpu(operands["query"])
     output, lse = _attend(shape, operands, _numbers(problem))
     output = jnp.swapaxes(output[:, :, :q_len], 1, 2).reshape(*problem.query.shape[:4], -1)
     lse = jnp.swapaxes(lse[:, :, 0, :q_len], 1, 2).reshape(problem.query.shape[:4])
@@ -95,6 +94,7 @@ def _work(shape: Shape, by_key: bool):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(shape: Shape, operands: Operands, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Output ``[B, N, T, Hv]`` and log-sum-exp ``[B, N, 1, T]`` of padded operands."""
+    operands = {**operands, "query": require_tpu(operands["query"])}
     found = forward.forward(shape, _work(shape, False), numbers, operands)
     return found["output"], found["lse"]
 
