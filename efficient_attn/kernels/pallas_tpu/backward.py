@@ -29,7 +29,7 @@ def query_gradient(shape: Shape, work: tuple[Launch, ...], numbers: jax.Array, o
         "lse": (shape.block, LANES),
         "centre": (shape.block, LANES),
     }
-    return run(Kernel(attention_d_query, shape, False, scratch), work, numbers, operands, outputs)["d_query"]
+    return run(Kernel(attention_d_query, shape, False, scratch, outputs), work, numbers, operands)["d_query"]
 
 
 def key_value_gradients(
@@ -45,7 +45,7 @@ def key_value_gradients(
         for name, x in (("key", key), ("value", value))
     }
     scratch = {name: (shape.block, x.shape[3]) for name, x in outputs.items()}
-    found = run(Kernel(attention_d_key_value, shape, True, scratch), work, numbers, operands, outputs)
+    found = run(Kernel(attention_d_key_value, shape, True, scratch, outputs), work, numbers, operands)
     d_key, d_value = found["d_key"], found["d_value"]
     if not grouped:
         d_key, d_value = (_sum_groups(x, shape.groups) for x in (d_key, d_value))

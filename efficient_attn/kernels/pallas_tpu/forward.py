@@ -31,7 +31,7 @@ def forward(shape: Shape, work: tuple[Launch, ...], numbers: jax.Array, operands
         "peak": (shape.block, LANES),
         "total": (shape.block, LANES),
     }
-    return run(Kernel(attention_forward, shape, False, scratch), work, numbers, operands, outputs)
+    return run(Kernel(attention_forward, shape, False, scratch, outputs), work, numbers, operands)
 
 
 def attention_forward(step: Step) -> None:

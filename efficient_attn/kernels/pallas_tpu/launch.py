@@ -20,9 +20,6 @@ from efficient_attn.kernels.pallas_tpu.operands import Operands, Place, Shape, b
 from efficient_attn.kernels.pallas_tpu.tile import Tile
 from efficient_attn.kernels.pallas_tpu.work import FULL, PARTIAL, Launch, Word
 
-Outputs = Mapping[str, jax.ShapeDtypeStruct]
-
-
 @dataclasses.dataclass(frozen=True)
 class Kernel:
     """A kernel body and what it runs over."""
@@ -33,6 +30,8 @@ class Kernel:
     """Whether lines are columns of keys, visited by all rows and by all heads of a group, or rows of queries."""
     scratch: Mapping[str, tuple[int, ...]]
     """Float32 arrays in vector memory that live through a line."""
+    outputs: Mapping[str, jax.ShapeDtypeStruct]
+    """The results by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +52,7 @@ class Step:
         pl.when(self.word.kind == PARTIAL)(lambda: update(self.tile.visible()))
 
 
-def run(
-    kernel: Kernel, work: tuple[Launch, ...], numbers: jax.Array, operands: Operands, outputs: Outputs
-) -> dict[str, jax.Array]:
+def run(kernel: Kernel, work: tuple[Launch, ...], numbers: jax.Array, operands: Operands) -> dict[str, jax.Array]:
     """All launches.
 
     Args:
@@ -63,23 +60,18 @@ def run(
       work: the launches, from ``work.launches`` by query or by key as the kernel wants.
       numbers: int32 numbers for dropout, see ``Tile.keep``.
       operands: arrays by name, padded to whole blocks.
-      outputs: shapes of the results by name.
     """
     if len(work) == 1 and len(work[0].words) == 1:
-        return _launch(kernel, work[0], numbers, operands, outputs, {}, *_list(work[0], 0))
-    buffers = {name: jax.lax.empty(x.shape, x.dtype) for name, x in outputs.items()}
+        return _launch(kernel, work[0], numbers, operands, {}, (work[0].words[0], work[0].tiles[0]))
+    buffers = {name: jax.lax.empty(x.shape, x.dtype) for name, x in kernel.outputs.items()}
     for launch in work:
-        call = functools.partial(_launch, kernel, launch, numbers, operands, outputs)
+        call = functools.partial(_launch, kernel, launch, numbers, operands)
         if len(launch.words) == 1:
-            buffers = call(buffers, *_list(launch, 0))
+            buffers = call(buffers, (launch.words[0], launch.tiles[0]))
         else:
-            step = lambda buffers, lists, call=call: (call(buffers, *lists), None)  # noqa: E731
+            step = lambda buffers, lists, call=call: (call(buffers, lists), None)  # noqa: E731
             buffers, _ = jax.lax.scan(step, buffers, (launch.words, launch.tiles))
     return buffers
-
-
-def _list(launch: Launch, group: int) -> tuple[np.ndarray, np.ndarray]:
-    return launch.words[group], launch.tiles[group]
 
 
 def _launch(
@@ -87,11 +79,11 @@ def _launch(
     launch: Launch,
     numbers: jax.Array,
     operands: Operands,
-    outputs: Outputs,
     buffers: Mapping[str, jax.Array],
-    words: jax.Array,
-    tiles: jax.Array,
+    lists: tuple[Any, Any],
 ) -> dict[str, jax.Array]:
+    """One group of one launch: its ``lists`` are words and bitmap numbers, its results take the place of ``buffers``."""
+    (words, tiles), outputs = lists, kernel.outputs
     shape = kernel.shape
     if launch.bits is not None:
         operands = {**operands, "bits": launch.bits}
