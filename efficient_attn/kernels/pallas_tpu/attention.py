@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efficient_attn.kernels.pallas_tpu import backward, forward
+from efficient_attn.kernels.pallas_tpu import backward, bias_gradient, forward
 from efficient_attn.kernels.pallas_tpu.block_size import block_size
 from efficient_attn.kernels.pallas_tpu.device import require_tpu
 from efficient_attn.kernels.pallas_tpu.operands import LAYOUTS, Operands, Shape
@@ -65,7 +65,8 @@ def _operands(shape: Shape, problem: Problem) -> dict[str, jax.Array]:
 def _bias(shape: Shape, bias: jax.Array) -> dict[str, jax.Array]:
     """The bias by pairs, by query or by key; what is shared by both is repeated for each key."""
     batch, keys, groups, q_len, k_len = bias.shape
-    if (keys, groups) != (1, 1):
+    # One launch sums over heads that share a bias; heads of several launches get a copy each.
+    if (keys, groups) != (1, 1) or len(_work(shape, False)) > 1:
         bias = jnp.broadcast_to(bias, (batch, shape.heads // shape.groups, shape.groups, q_len, k_len))
     bias = bias.reshape(batch, -1, q_len, k_len)
     if q_len == 1:
@@ -119,6 +120,10 @@ def _attend_backward(shape: Shape, saved, cotangents):
     d_key, d_value = backward.key_value_gradients(shape, _work(shape, True), numbers, given)
     found = jax.tree.map(_no_gradient, dict(operands))
     found |= {"query": d_query, "key": d_key, "value": d_value}
+    for name in ("bias", "row_bias", "column_bias"):
+        if name in operands:
+            work = _work(shape, name == "column_bias")
+            found[name] = bias_gradient.bias_gradient(shape, work, numbers, given, name)
     return found, _no_gradient(numbers)
 
 

@@ -45,7 +45,8 @@ def key_value_gradients(
         for name, x in (("key", key), ("value", value))
     }
     scratch = {name: (shape.block, x.shape[3]) for name, x in outputs.items()}
-    found = run(Kernel(attention_d_key_value, shape, True, scratch, outputs), work, numbers, operands)
+    kernel = Kernel(attention_d_key_value, shape, True, scratch, outputs, (1, shape.heads // heads))
+    found = run(kernel, work, numbers, operands)
     d_key, d_value = found["d_key"], found["d_value"]
     if not grouped:
         d_key, d_value = (_sum_groups(x, shape.groups) for x in (d_key, d_value))

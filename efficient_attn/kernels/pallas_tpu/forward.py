@@ -11,7 +11,7 @@ from jax.experimental import pallas as pl
 
 from efficient_attn.kernels.pallas_tpu.launch import Kernel, Step, run
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Shape
-from efficient_attn.kernels.pallas_tpu.tile import LANES, LN_2, LOG2_E, flat, product, spread
+from efficient_attn.kernels.pallas_tpu.tile import LANES, LN_2, LOG2_E, flat, over_lanes, product, spread
 from efficient_attn.kernels.pallas_tpu.work import Launch
 
 # The peak of nothing: finite, so that differences with it are numbers.
@@ -50,12 +50,12 @@ def attention_forward(step: Step) -> None:
         if visible is not None:
             scores = jnp.where(visible, scores, -jnp.inf)
         old_peak = peak[...]
-        new_peak = jnp.maximum(old_peak, _over_lanes(scores, jnp.maximum).max(1, keepdims=True))
+        new_peak = jnp.maximum(old_peak, over_lanes(scores, jnp.maximum).max(1, keepdims=True))
         weights = jnp.exp2(scores - spread(new_peak, scores.shape[1]))
         fade = jnp.exp2(old_peak - new_peak)
         peak[...] = new_peak
         # Each lane sums its own columns; the lanes are added once, when the row ends.
-        total[...] = total[...] * fade + _over_lanes(weights, jnp.add)
+        total[...] = total[...] * fade + over_lanes(weights, jnp.add)
         keep = tile.keep(step.numbers)
         weights = (weights if keep is None else weights * keep).astype(value.dtype)
         output[...] = output[...] * spread(fade, output.shape[1]) + product(weights, value, (1, 0))
@@ -72,12 +72,3 @@ def attention_forward(step: Step) -> None:
         )
         lse = jnp.where(seen, (peak[...] + jnp.log2(divisor)) * LN_2, -jnp.inf)
         step.outputs["lse"][...] = flat(lse)
-
-
-def _over_lanes(x: jax.Array, combine) -> jax.Array:
-    """``[n, width]`` combined to ``[n, 128]``, register by register."""
-    parts = [x[:, at : at + LANES] for at in range(0, x.shape[1], LANES)]
-    result = parts[0]
-    for part in parts[1:]:
-        result = combine(result, part)
-    return result

@@ -1,6 +1,6 @@
 """Runs a kernel body over the work of every distinct pattern, into one set of outputs.
 
-A body is called once for each step of the grid ``(batch rows, heads, live blocks)``, with blocks of its operands in vector
+A body is called once for each step of the grid ``(batch rows, heads, live blocks, summed)``, with blocks of its operands in vector
 memory. Several launches (one for each distinct pattern, and for each group of a long list) write into the same arrays, each
 its own heads and lines, so that nothing has to be put together afterwards.
 """
@@ -27,11 +27,15 @@ class Kernel:
     body: Callable[["Step"], None]
     shape: Shape
     by_key: bool
-    """Whether lines are columns of keys, visited by all rows and by all heads of a group, or rows of queries."""
+    """Whether lines are columns of keys, or rows of queries."""
     scratch: Mapping[str, tuple[int, ...]]
     """Float32 arrays in vector memory that live through a line."""
     outputs: Mapping[str, jax.ShapeDtypeStruct]
     """The results by name."""
+    summed: tuple[int, int] = (1, 1)
+    """Batch rows and heads, next to one another, that add to one result."""
+    zeros: bool = False
+    """Whether blocks that nothing is written to are 0: results by pairs have blocks that are not live."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +47,19 @@ class Step:
     outputs: Mapping[str, Any]
     scratch: Mapping[str, Any]
     numbers: Any
-    first: Any
-    last: Any
+    first_member: Any
+    """Whether this is the first, or the last, of the batch rows and heads that add to one result."""
+    last_member: Any
+
+    @property
+    def first(self) -> Any:
+        """Whether the line begins here."""
+        return self.word.first & self.first_member
+
+    @property
+    def last(self) -> Any:
+        """Whether the line ends here."""
+        return self.word.last & self.last_member
 
     def visit(self, update: Callable[[jax.Array | None], None]) -> None:
         """Calls ``update`` with the pairs that are visible: full and partial blocks are compiled apart."""
@@ -61,9 +76,10 @@ def run(kernel: Kernel, work: tuple[Launch, ...], numbers: jax.Array, operands: 
       numbers: int32 numbers for dropout, see ``Tile.keep``.
       operands: arrays by name, padded to whole blocks.
     """
-    if len(work) == 1 and len(work[0].words) == 1:
+    if len(work) == 1 and len(work[0].words) == 1 and not kernel.zeros:
         return _launch(kernel, work[0], numbers, operands, {}, (work[0].words[0], work[0].tiles[0]))
-    buffers = {name: jax.lax.empty(x.shape, x.dtype) for name, x in kernel.outputs.items()}
+    make = jnp.zeros if kernel.zeros else jax.lax.empty
+    buffers = {name: make(x.shape, x.dtype) for name, x in kernel.outputs.items()}
     for launch in work:
         call = functools.partial(_launch, kernel, launch, numbers, operands)
         if len(launch.words) == 1:
@@ -87,11 +103,9 @@ def _launch(
     shape = kernel.shape
     if launch.bits is not None:
         operands = {**operands, "bits": launch.bits}
-    shared = shape.heads // outputs["d_key"].shape[1] if kernel.by_key else 1
-    place = functools.partial(_place, kernel.by_key, shared)
-    grid = (operands["query"].shape[0], len(launch.heads) // shared, words.shape[0])
-    if kernel.by_key:
-        grid = (*grid, shared)
+    rows, heads = kernel.summed
+    place = functools.partial(_place, kernel)
+    grid = (operands["query"].shape[0] // rows, len(launch.heads) // heads, words.shape[0], rows * heads)
     scalars = (words, np.asarray(launch.heads, np.int32), tiles, numbers)
     out_specs = block_specs(shape, outputs, place)
     anywhere = {name: pl.BlockSpec(memory_space=pl.ANY) for name in buffers}
@@ -108,30 +122,28 @@ def _launch(
         out_shape=dict(outputs),
         input_output_aliases={first_buffer + n: n for n in range(len(buffers))},
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "parallel", *["arbitrary"] * (len(grid) - 2))
+            dimension_semantics=("parallel", "parallel", "arbitrary", "arbitrary")
         ),
         name=kernel.body.__name__,
     )
     return call(*scalars, operands, dict(buffers))
 
 
-def _place(by_key: bool, shared: int, batch, head, step, *rest) -> Place:
+def _place(kernel: Kernel, batch, head, step, member, words, heads, tiles, numbers) -> Place:
     """Where a step works, from the indices of the grid and the lists in scalar memory."""
-    member, (words, heads, tiles, _) = (rest[0], rest[1:]) if by_key else (0, rest)
+    summed_rows, summed_heads = kernel.summed
     word = Word(words[step])
-    row, column = (word.along, word.line) if by_key else (word.line, word.along)
+    row, column = (word.along, word.line) if kernel.by_key else (word.line, word.along)
+    if summed_rows > 1:
+        batch = batch * summed_rows + member // summed_heads
+        member = member % summed_heads
     # A pattern without bitmaps has a list of one, which nothing reads.
     tile = tiles[step] if tiles.shape == words.shape else 0
-    return Place(batch, heads[head * shared + member], row, column, tile)
+    return Place(batch, heads[head * summed_heads + member], row, column, tile)
 
 
 def _kernel(kernel: Kernel, pattern, place, words, heads, tiles, numbers, operands, _, outputs, scratch) -> None:
-    axes = [pl.program_id(axis) for axis in range(4 if kernel.by_key else 3)]
-    word = Word(words[axes[2]])
-    at = place(*axes, words, heads, tiles, numbers)
-    tile = Tile(kernel.shape, pattern, at, operands, 1 if kernel.by_key else 0)
-    first, last = word.first, word.last
-    if kernel.by_key:
-        # A column is visited by every head of the group at each of its blocks.
-        first, last = first & (axes[3] == 0), last & (axes[3] == pl.num_programs(3) - 1)
-    kernel.body(Step(tile, word, outputs, scratch, numbers, first, last))
+    axes = [pl.program_id(axis) for axis in range(4)]
+    word, member = Word(words[axes[2]]), axes[3]
+    tile = Tile(kernel.shape, pattern, place(*axes, words, heads, tiles, numbers), operands, 1 if kernel.by_key else 0)
+    kernel.body(Step(tile, word, outputs, scratch, numbers, member == 0, member == pl.num_programs(3) - 1))

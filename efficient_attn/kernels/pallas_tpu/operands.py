@@ -27,6 +27,9 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {
     "bias": ("batch", "head", "rows", "columns"),
     "row_bias": ("batch", "head", "whole", "rows"),
     "column_bias": ("batch", "head", "whole", "columns"),
+    "d_bias": ("batch", "head", "rows", "columns"),
+    "d_row_bias": ("batch", "head", "whole", "rows"),
+    "d_column_bias": ("batch", "head", "whole", "columns"),
     "bits": ("tile", "whole", "whole"),
 }
 

@@ -6,6 +6,8 @@ without a transposition. Each function works in either orientation.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -47,6 +49,11 @@ def spread(column: jax.Array, width: int) -> jax.Array:
     if width % LANES:
         return jnp.broadcast_to(column[:, :1], (column.shape[0], width))
     return jnp.concatenate([column] * (width // LANES), axis=1)
+
+
+def over_lanes(x: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
+    """``[n, width]`` combined to ``[n, 128]``, register by register: what is left is one number for each lane."""
+    return functools.reduce(combine, [x[:, at : at + LANES] for at in range(0, x.shape[1], LANES)])
 
 
 @dataclasses.dataclass(frozen=True)
