@@ -9,6 +9,7 @@ import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, problem_of, settings_of
+from efficient_attn.kernels.automatic import attend_automatic
 from efficient_attn.kernels.heads import for_each_pattern
 from efficient_attn.kernels.pallas_tpu import attend_pallas_tpu
 from efficient_attn.kernels.problem import Problem, Settings
@@ -20,7 +21,7 @@ from efficient_attn.patterns.block_mask import BlockMask
 
 Implementation = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
 
-# Every implementation there is. `None` takes the first that the current device can run; XLA runs everywhere.
+# Every implementation there is. `None` takes the first that the device can run; XLA runs everywhere.
 IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
     {
         "pallas_tpu": attend_pallas_tpu,
@@ -102,7 +103,7 @@ def attend(
 
 def _implementation(name: str | None) -> Implementation:
     if name is None:
-        return IMPLEMENTATIONS["xla"]
+        return attend_automatic
     if name in _PLANNED:
         raise NotImplementedError(
             f"implementation {name!r} has not landed yet; these have: {', '.join(IMPLEMENTATIONS)}"

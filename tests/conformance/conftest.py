@@ -12,6 +12,6 @@ def interpreted(request, monkeypatch):
     if request.node.callspec.params.get("implementation") != "pallas_tpu" if hasattr(request.node, "callspec") else True:
         yield
         return
-    monkeypatch.setattr(block_size, "_CYCLES", {128: 1})
+    monkeypatch.setattr(block_size, "_BUNDLES", {128: 1})
     with pltpu.force_tpu_interpret_mode(True):
         yield

@@ -44,7 +44,7 @@ def attention_d_bias(step: Step) -> None:
     total = step.scratch["total"]
     (result,) = step.outputs.values()
 
-    @pl.when(step.first_member)
+    @pl.when(step.first_member & step.counts)
     def _():
         total[...] = jnp.zeros(total.shape, jnp.float32)
 
@@ -53,7 +53,7 @@ def attention_d_bias(step: Step) -> None:
 
     step.visit(update)
 
-    @pl.when(step.last_member)
+    @pl.when(step.last_member & step.counts)
     def _():
         result[...] = total[...].astype(result.dtype)
 

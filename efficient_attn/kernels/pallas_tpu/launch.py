@@ -18,7 +18,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Place, Shape, block_specs
 from efficient_attn.kernels.pallas_tpu.tile import Tile
-from efficient_attn.kernels.pallas_tpu.work import FULL, PARTIAL, Launch, Word
+from efficient_attn.kernels.pallas_tpu.work import FULL, NOTHING, PARTIAL, Launch, Word
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
@@ -50,6 +50,11 @@ class Step:
     first_member: Any
     """Whether this is the first, or the last, of the batch rows and heads that add to one result."""
     last_member: Any
+
+    @property
+    def counts(self) -> Any:
+        """False in the filling of a group, which stays at the block before and must leave its result alone."""
+        return (self.word.kind != NOTHING) | self.word.first
 
     @property
     def first(self) -> Any:
