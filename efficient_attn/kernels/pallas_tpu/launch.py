@@ -20,6 +20,7 @@ from efficient_attn.kernels.pallas_tpu.operands import Operands, Place, Shape, b
 from efficient_attn.kernels.pallas_tpu.tile import Tile
 from efficient_attn.kernels.pallas_tpu.work import FULL, NOTHING, PARTIAL, Launch, Word
 
+
 @dataclasses.dataclass(frozen=True)
 class Kernel:
     """A kernel body and what it runs over."""
@@ -126,9 +127,7 @@ def _launch(
         ),
         out_shape=dict(outputs),
         input_output_aliases={first_buffer + n: n for n in range(len(buffers))},
-        compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "parallel", "arbitrary", "arbitrary")
-        ),
+        compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary", "arbitrary")),
         name=kernel.body.__name__,
     )
     return call(*scalars, operands, dict(buffers))
