@@ -30,7 +30,7 @@ def attend_pallas_tpu(settings: Settings, problem: Problem) -> tuple[jax.Array, 
     block = block_size(settings.pattern, q_len, k_len)
     shape = Shape(settings, keys * groups, groups, q_len, k_len, block)
     operands = _operands(shape, problem)
-    output, lse = _attend(shape, operands, _numbers(problem))
+    output, lse = attend_blocks(shape, operands, _numbers(problem))
     output = jnp.swapaxes(output[:, :, :q_len], 1, 2).reshape(*problem.query.shape[:4], -1)
     lse = jnp.swapaxes(lse[:, :, 0, :q_len], 1, 2).reshape(problem.query.shape[:4])
     return output, lse
@@ -93,19 +93,19 @@ def _work(shape: Shape, by_key: bool):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(shape: Shape, operands: Operands, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+def attend_blocks(shape: Shape, operands: Operands, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Output ``[B, N, T, Hv]`` and log-sum-exp ``[B, N, 1, T]`` of padded operands."""
     operands = {**operands, "query": require_tpu(operands["query"])}
     found = forward.forward(shape, _work(shape, False), numbers, operands)
     return found["output"], found["lse"]
 
 
-def _attend_forward(shape: Shape, operands: Operands, numbers: jax.Array):
-    output, lse = _attend(shape, operands, numbers)
+def _attend_blocks_forward(shape: Shape, operands: Operands, numbers: jax.Array):
+    output, lse = attend_blocks(shape, operands, numbers)
     return (output, lse), (operands, numbers, output, lse)
 
 
-def _attend_backward(shape: Shape, saved, cotangents):
+def _attend_blocks_backward(shape: Shape, saved, cotangents):
     operands, numbers, output, lse = saved
     d_output, d_lse = cotangents
     empty = jnp.isneginf(lse)
@@ -133,4 +133,4 @@ def _no_gradient(x: Any):
     return np.zeros(x.shape, jax.dtypes.float0)
 
 
-_attend.defvjp(_attend_forward, _attend_backward)
+attend_blocks.defvjp(_attend_blocks_forward, _attend_blocks_backward)

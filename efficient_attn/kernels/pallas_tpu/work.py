@@ -31,7 +31,7 @@ def encode(line: Any, along: Any, kind: Any, first: Any, last: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """One decoded block, of numpy arrays or traced scalars: ``line`` is the row (or column) that its results are added to, ``along`` its place in it."""
+    """One decoded block, of numpy arrays or traced scalars: the row (or column) of its results, and where."""
 
     word: Any
 
