@@ -68,9 +68,16 @@ class Step:
         return self.word.last & self.last_member
 
     def visit(self, update: Callable[[jax.Array | None], None]) -> None:
-        """Calls ``update`` with the pairs that are visible: full and partial blocks are compiled apart."""
-        pl.when(self.word.kind == FULL)(lambda: update(self.tile.visible_by_arrays()))
-        pl.when(self.word.kind == PARTIAL)(lambda: update(self.tile.visible()))
+        """Calls ``update`` with the pairs that are visible: full and partial blocks are compiled apart.
+
+        A block whose queries and keys lie in different segments is passed over.
+        """
+        full, partial = self.word.kind == FULL, self.word.kind == PARTIAL
+        if "query_segments" in self.tile.refs:
+            meet = self.tile.segments_meet()
+            full, partial = full & meet, partial & meet
+        pl.when(full)(lambda: update(self.tile.visible_by_arrays()))
+        pl.when(partial)(lambda: update(self.tile.visible()))
 
 
 def run(kernel: Kernel, work: tuple[Launch, ...], numbers: jax.Array, operands: Operands) -> dict[str, jax.Array]:

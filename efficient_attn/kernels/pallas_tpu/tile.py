@@ -103,6 +103,11 @@ class Tile:
             found.append(self._oriented(self["column_bias"], 1 - self.query_axis))
         return found
 
+    def segments_meet(self) -> jax.Array:
+        """Whether the ranges of segment ids of the block's queries and keys overlap: a scalar."""
+        queries, keys = self["query_segments"], self["key_segments"]
+        return (jnp.min(queries) <= jnp.max(keys)) & (jnp.min(keys) <= jnp.max(queries))
+
     def visible_by_arrays(self) -> jax.Array | None:
         """Pairs that the key mask and the segments allow; None where there are neither."""
         visible = None
