@@ -1,34 +1,35 @@
 """``attend``: the one attention function, over any pattern, in whichever implementation fits the machine."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, problem_of, settings_of
-from efficient_attn.kernels.layouts import in_layouts
+from efficient_attn.kernels.automatic import attend_automatic, on_tpu, with_xla
+from efficient_attn.kernels.heads import for_each_pattern
 from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.kernels.reference import attend_reference
 from efficient_attn.kernels.shards import attend_sharded
-from efficient_attn.kernels.xla import attend_xla
-from efficient_attn.patterns.algebra import Pattern, PerHead
+from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.patterns.block_mask import BlockMask
 
 Implementation = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
 
-# Every implementation there is. `None` takes the first that the current device can run; XLA runs everywhere.
+# Every implementation there is. `None` takes the first that the device can run; XLA runs everywhere.
 IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
-    {"xla": in_layouts(attend_xla), "reference": attend_reference}
+    {
+        "pallas_tpu": on_tpu,
+        "xla": with_xla,
+        "reference": for_each_pattern(attend_reference),
+    }
 )
 
 # Names that are reserved for kernels of later releases, and what to say until then.
-_PLANNED = ("pallas_tpu", "pallas_gpu")
+_PLANNED = ("pallas_gpu",)
 
 
 def attend(
@@ -91,7 +92,7 @@ def attend(
         scale, logits_soft_cap, dropout_rate, dropout_key,
     )  # fmt: skip
     arguments = check(arguments)
-    run = functools.partial(_attend_heads, _implementation(implementation))
+    run = functools.partial(_run, _implementation(implementation))
     output, lse = attend_sharded(run, settings_of(arguments), problem_of(arguments), query_spec)
     output = output.reshape(*output.shape[:2], -1, output.shape[-1])
     lse = lse.reshape(*lse.shape[:2], -1)
@@ -100,7 +101,7 @@ def attend(
 
 def _implementation(name: str | None) -> Implementation:
     if name is None:
-        return IMPLEMENTATIONS["xla"]
+        return attend_automatic
     if name in _PLANNED:
         raise NotImplementedError(
             f"implementation {name!r} has not landed yet; these have: {', '.join(IMPLEMENTATIONS)}"
@@ -111,53 +112,5 @@ def _implementation(name: str | None) -> Implementation:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _attend_heads(run: Implementation, settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """Runs every distinct pattern on the heads that have it."""
-    if not isinstance(settings.pattern, PerHead):
-        return run(settings, problem)
-    distinct = list(dict.fromkeys(settings.pattern.patterns))
-    heads_of = [[h for h, p in enumerate(settings.pattern.patterns) if p == pattern] for pattern in distinct]
-    results = [
-        run(dataclasses.replace(settings, pattern=pattern), take_heads(problem, heads))
-        for pattern, heads in zip(distinct, heads_of, strict=True)
-    ]
-    back = np.argsort([h for heads in heads_of for h in heads])
-    shape = problem.query.shape[2:4]
-
-    def gather(parts):
-        flat = jnp.concatenate([x.reshape(*x.shape[:2], -1, *x.shape[4:]) for x in parts], axis=2)[:, :, back]
-        return flat.reshape(*flat.shape[:2], *shape, *flat.shape[3:])
-
-    return gather([o for o, _ in results]), gather([lse for _, lse in results])
-
-
-def take_heads(problem: Problem, heads: list[int]) -> Problem:
-    """The problem of some query heads; grouped heads stay grouped where whole groups are taken."""
-    keys, groups = problem.query.shape[2:4]
-    wanted = sorted({h // groups for h in heads})
-    whole = [k * groups + g for k in wanted for g in range(groups)] == heads
-    kv = np.asarray(wanted if whole else [h // groups for h in heads])
-    shape = (len(wanted), groups) if whole else (len(heads), 1)
-    index = np.asarray(heads)
-
-    def per_head(x, axis):
-        """Takes the heads of an array whose heads axes are ``[K|1, G|1]`` at ``axis``."""
-        if x is None or x.shape[axis : axis + 2] == (1, 1):
-            return x
-        full = jnp.broadcast_to(x, (*x.shape[:axis], keys, groups, *x.shape[axis + 2 :]))
-        flat = full.reshape(*x.shape[:axis], keys * groups, *x.shape[axis + 2 :])
-        return jnp.take(flat, index, axis=axis).reshape(*x.shape[:axis], *shape, *x.shape[axis + 2 :])
-
-    key_positions = problem.key_positions
-    if key_positions is not None and key_positions.shape[1] != 1:
-        key_positions = key_positions[:, kv]
-    return problem.replace(
-        query=per_head(problem.query, 2),
-        key=problem.key[:, :, kv],
-        value=problem.value[:, :, kv],
-        query_positions=per_head(problem.query_positions, 1),
-        key_positions=key_positions,
-        bias=per_head(problem.bias, 1),
-        offset_table=per_head(problem.offset_table, 0),
-        head_index=per_head(problem.head_index, 0),
-    )
+def _run(implementation: Implementation, settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
+    return implementation(settings, problem)

@@ -14,6 +14,14 @@ ORACLE = "reference"
 # The oracle answers for itself where a property needs no comparison.
 ALL = tuple(IMPLEMENTATIONS)
 TESTED = tuple(name for name in IMPLEMENTATIONS if name != ORACLE)
+# What an implementation does not do: `attend` refuses it with the reason, and `test_refusals.py` sees that it does.
+REFUSED = {"pallas_tpu": ("positions", "relative bias")}
+
+
+def taking(option, names=ALL):
+    """Those of the implementations that take an option."""
+    return tuple(name for name in names if option not in REFUSED.get(name, ()))
+
 
 # Two blocks of 128 and a ragged end; every size is a different prime, so that a swapped axis fails.
 LENGTH, BATCH, HEADS, SIZE, VALUE_SIZE = 131, 2, 3, 5, 7

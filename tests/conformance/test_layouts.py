@@ -21,24 +21,28 @@ LAID_OUT = {
 }
 
 
-def assert_oracles(pattern, arrays, **shape):
+each_implementation = pytest.mark.parametrize("implementation", TESTED)
+
+
+def assert_oracles(implementation, pattern, arrays, **shape):
     differentiable = inputs(LENGTH, **shape)
-    for name in TESTED:
-        got, expected = (answers(which, pattern, differentiable, arrays) for which in (name, ORACLE))
-        assert_close(got, expected)
+    got, expected = (answers(which, pattern, differentiable, arrays) for which in (implementation, ORACLE))
+    assert_close(got, expected)
 
 
+@each_implementation
 @pytest.mark.parametrize("name", LAID_OUT)
-def test_alone(name):
+def test_alone(implementation, name):
     pattern = LAID_OUT[name]
     distinct = pattern.patterns if isinstance(pattern, P.PerHead) else (pattern,)
     assert any(part.stride > 1 for p in distinct for part in layout(p, LENGTH))
-    assert_oracles(pattern, {})
+    assert_oracles(implementation, pattern, {})
 
 
+@each_implementation
 @pytest.mark.parametrize("name", ["strided", "fixed both ways"])
-def test_with_grouped_heads_a_mask_and_segments(name):
+def test_with_grouped_heads_a_mask_and_segments(implementation, name):
     mask = np.random.default_rng(0).random((2, LENGTH)) < 0.8
     segments = np.sort(np.random.default_rng(1).integers(0, 4, (2, LENGTH)), axis=1)
     arrays = {"key_mask": mask, "segment_ids": segments}
-    assert_oracles(LAID_OUT[name], arrays, heads=6, key_heads=2)
+    assert_oracles(implementation, LAID_OUT[name], arrays, heads=6, key_heads=2)

@@ -15,6 +15,7 @@ from conformance_cases import (
     assert_close,
     draw,
     inputs,
+    taking,
 )
 
 from efficient_attn import RelativeBias, attend
@@ -45,7 +46,7 @@ def test_bias_of_pairs(implementation, pattern, shape):
     assert_oracles(implementation, PATTERNS[pattern], inputs() | {"bias": draw(7, *shape)})
 
 
-@each_implementation
+@pytest.mark.parametrize("implementation", taking("relative bias", TESTED))
 @pytest.mark.parametrize("pattern", ["window", "per head"])
 @pytest.mark.parametrize("shape", [(HEADS,), (BATCH, HEADS, LENGTH), (1, HEADS, LENGTH)], ids=str)
 def test_bias_of_offsets(implementation, pattern, shape):
@@ -53,7 +54,7 @@ def test_bias_of_offsets(implementation, pattern, shape):
     assert_oracles(implementation, PATTERNS[pattern], inputs() | {"bias": bias})
 
 
-@pytest.mark.parametrize("implementation", ALL)
+@pytest.mark.parametrize("implementation", taking("relative bias"))
 def test_a_relative_bias_is_its_expansion(implementation):
     table, first = draw(8, HEADS, 43), -11
     i, j = np.arange(LENGTH)[:, None], np.arange(LENGTH)[None]
@@ -69,8 +70,11 @@ def test_a_relative_bias_is_its_expansion(implementation):
 def test_biases_of_grouped_heads(implementation, key_heads):
     given = inputs(heads=6, key_heads=key_heads)
     near, far = P.Causal() & P.Window(left=20), P.Strided(5)
+    biases = [draw(9, 1, 6, 1, LENGTH)]
+    if implementation in taking("relative bias"):
+        biases.append(RelativeBias(draw(9, 6, 43)))
     for pattern in (near, P.PerHead([near, far, near, far, far, far])):
-        for bias in (draw(9, 1, 6, 1, LENGTH), RelativeBias(draw(9, 6, 43))):
+        for bias in biases:
             assert_oracles(implementation, pattern, given | {"bias": bias})
 
 
@@ -104,7 +108,7 @@ def test_dropout_drops_the_same_weights(implementation, pattern):
     assert_oracles(implementation, PATTERNS[pattern], inputs(), arrays, dropout_rate=0.3)
 
 
-@each_implementation
+@pytest.mark.parametrize("implementation", taking("positions", taking("relative bias", TESTED)))
 def test_all_options_together(implementation):
     arrays = {
         "dropout_key": jax.random.key(3),
@@ -114,6 +118,18 @@ def test_all_options_together(implementation):
         "key_positions": np.arange(LENGTH)[::-1].copy(),
     }
     given = inputs(heads=6, key_heads=2) | {"bias": RelativeBias(draw(9, 6, 43), first=-7)}
+    static = {"dropout_rate": 0.3, "logits_soft_cap": 5.0, "scale": 0.4}
+    assert_oracles(implementation, PATTERNS["window"], given, arrays, **static)
+
+
+@each_implementation
+def test_the_options_of_slots_together(implementation):
+    arrays = {
+        "dropout_key": jax.random.key(3),
+        "key_mask": draw(6, BATCH, LENGTH) > -1,
+        "segment_ids": np.sort(np.random.default_rng(1).integers(0, 2, (BATCH, LENGTH)), axis=1),
+    }
+    given = inputs(heads=6, key_heads=2) | {"bias": draw(9, 1, 6, LENGTH, LENGTH)}
     static = {"dropout_rate": 0.3, "logits_soft_cap": 5.0, "scale": 0.4}
     assert_oracles(implementation, PATTERNS["window"], given, arrays, **static)
 

@@ -1,0 +1,136 @@
+"""``attend`` by the TPU kernels: what they take and refuse, their layout, and how output and gradients belong together."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from efficient_attn.kernels.pallas_tpu import backward, bias_gradient, forward
+from efficient_attn.kernels.pallas_tpu.block_size import block_size
+from efficient_attn.kernels.pallas_tpu.device import require_tpu
+from efficient_attn.kernels.pallas_tpu.operands import LAYOUTS, Operands, Shape
+from efficient_attn.kernels.pallas_tpu.tile import LOG2_E
+from efficient_attn.kernels.pallas_tpu.work import launches
+from efficient_attn.kernels.problem import Problem, Settings
+
+
+def attend_pallas_tpu(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
+    """Output ``[B, T, K, G, Hv]`` in the value's format and log-sum-exp ``[B, T, K, G]`` in float32.
+
+    Raises:
+      NotImplementedError: for what the kernels cannot do, and where the program is compiled for something other than a TPU.
+    """
+    reason = why_not(problem)
+    if reason is not None:
+        raise NotImplementedError(f"implementation 'pallas_tpu' {reason}; implementation 'xla' does")
+    _, q_len, keys, groups, _ = problem.query.shape
+    k_len = problem.key.shape[1]
+    block = block_size(settings.pattern, q_len, k_len)
+    shape = Shape(settings, keys * groups, groups, q_len, k_len, block)
+    operands = _operands(shape, problem)
+    output, lse = attend_blocks(shape, operands, _numbers(problem))
+    output = jnp.swapaxes(output[:, :, :q_len], 1, 2).reshape(*problem.query.shape[:4], -1)
+    lse = jnp.swapaxes(lse[:, :, 0, :q_len], 1, 2).reshape(problem.query.shape[:4])
+    return output, lse
+
+
+def why_not(problem: Problem) -> str | None:
+    """What in the problem the kernels cannot do; None if they can do it all."""
+    if problem.query_positions is not None or problem.key_positions is not None:
+        return "computes positions from slot numbers and takes no arrays of positions"
+    if problem.bias_first is not None:
+        return "takes a bias by pairs and no RelativeBias"
+    for name in ("query", "key", "value"):
+        if getattr(problem, name).dtype not in (jnp.float32, jnp.bfloat16):
+            return f"takes float32 and bfloat16, and no {name} in {getattr(problem, name).dtype}"
+    return None
+
+
+def _operands(shape: Shape, problem: Problem) -> dict[str, jax.Array]:
+    """The problem's arrays in the kernels' layout, padded to whole blocks."""
+    query = problem.query.reshape(*problem.query.shape[:2], shape.heads, -1)
+    found = {"query": jnp.swapaxes(query, 1, 2)}
+    found |= {name: jnp.swapaxes(getattr(problem, name), 1, 2) for name in ("key", "value")}
+    for name in ("key_mask", "query_segments", "key_segments"):
+        x = getattr(problem, name)
+        if x is not None:
+            found[name] = x.astype(jnp.int32)[:, None]
+    if problem.bias is not None:
+        found |= _bias(shape, problem.bias)
+    return {name: _pad(shape, name, x) for name, x in found.items()}
+
+
+def _bias(shape: Shape, bias: jax.Array) -> dict[str, jax.Array]:
+    """The bias by pairs, by query or by key; what is shared by both is repeated for each key."""
+    batch, keys, groups, q_len, k_len = bias.shape
+    # One launch sums over heads that share a bias; heads of several launches get a copy each.
+    if (keys, groups) != (1, 1) or len(_work(shape, False)) > 1:
+        bias = jnp.broadcast_to(bias, (batch, shape.heads // shape.groups, shape.groups, q_len, k_len))
+    bias = bias.reshape(batch, -1, q_len, k_len)
+    if q_len == 1:
+        return {"column_bias": jnp.broadcast_to(bias, (*bias.shape[:3], shape.k_len))}
+    return {"row_bias": jnp.swapaxes(bias, 2, 3)} if k_len == 1 else {"bias": bias}
+
+
+def _pad(shape: Shape, name: str, x: jax.Array) -> jax.Array:
+    wanted = {"rows": shape.rows, "columns": shape.columns}
+    widths = [(0, wanted.get(axis, size) - size) for axis, size in zip(LAYOUTS[name], x.shape, strict=True)]
+    return jnp.pad(x, widths) if any(more for _, more in widths) else x
+
+
+def _numbers(problem: Problem) -> jax.Array:
+    """Seed, numbers of batch rows and of heads in one int32 list; zeros without dropout."""
+    if problem.seed is None:
+        return jnp.zeros(1 + problem.query.shape[0] + problem.query.shape[2] * problem.query.shape[3], jnp.int32)
+    seed = jax.lax.bitcast_convert_type(problem.seed, jnp.int32)
+    return jnp.concatenate([seed[None], problem.batch_index, problem.head_index.reshape(-1)])
+
+
+def _work(shape: Shape, by_key: bool):
+    return launches(shape.settings.pattern, shape.heads, shape.q_len, shape.k_len, shape.block, by_key)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def attend_blocks(shape: Shape, operands: Operands, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Output ``[B, N, T, Hv]`` and log-sum-exp ``[B, N, 1, T]`` of padded operands."""
+    operands = {**operands, "query": require_tpu(operands["query"])}
+    found = forward.forward(shape, _work(shape, False), numbers, operands)
+    return found["output"], found["lse"]
+
+
+def _attend_blocks_forward(shape: Shape, operands: Operands, numbers: jax.Array):
+    output, lse = attend_blocks(shape, operands, numbers)
+    return (output, lse), (operands, numbers, output, lse)
+
+
+def _attend_blocks_backward(shape: Shape, saved, cotangents):
+    operands, numbers, output, lse = saved
+    d_output, d_lse = cotangents
+    empty = jnp.isneginf(lse)
+    centre = (output.astype(jnp.float32) * d_output.astype(jnp.float32)).sum(-1)[:, :, None]
+    given = {
+        **operands,
+        "d_output": d_output,
+        "centre": centre - jnp.where(empty, 0.0, d_lse),
+        "lse": jnp.where(empty, jnp.inf, lse * LOG2_E),
+    }
+    d_query = backward.query_gradient(shape, _work(shape, False), numbers, given)
+    d_key, d_value = backward.key_value_gradients(shape, _work(shape, True), numbers, given)
+    found = jax.tree.map(_no_gradient, dict(operands))
+    found |= {"query": d_query, "key": d_key, "value": d_value}
+    for name in ("bias", "row_bias", "column_bias"):
+        if name in operands:
+            work = _work(shape, name == "column_bias")
+            found[name] = bias_gradient.bias_gradient(shape, work, numbers, given, name)
+    return found, _no_gradient(numbers)
+
+
+def _no_gradient(x: Any):
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return jnp.zeros(x.shape, x.dtype)
+    return np.zeros(x.shape, jax.dtypes.float0)
+
+
+attend_blocks.defvjp(_attend_blocks_forward, _attend_blocks_backward)

@@ -1,0 +1,20 @@
+"""TPU kernels are interpreted here: no test needs a TPU."""
+
+import pytest
+from jax.experimental.pallas import tpu as pltpu
+
+from efficient_attn.kernels.pallas_tpu import block_size
+
+
+@pytest.fixture(autouse=True)
+def interpreted(request, monkeypatch):
+    """Pallas' plain interpreter, whose arrays start as NaN, over blocks of 128, so that short sequences have several."""
+    arguments = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if arguments.get("implementation") != "pallas_tpu":
+        yield
+        return
+    monkeypatch.setattr(block_size, "_BUNDLES", {128: 1})
+    block_size.block_size.cache_clear()
+    with pltpu.force_tpu_interpret_mode(True):
+        yield
+    block_size.block_size.cache_clear()
