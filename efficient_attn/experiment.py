@@ -243,7 +243,8 @@ def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, A
     params, step = restore(config, workdir)
     stream = config.source.load(split)
     report = _evaluate(config, stream, score_step(config.decoder), params)
-    return {**report, "step": step, "split": split, "data": stream.description}
+    # A yardstick beside the score: what a general compressor makes of the same tokens.
+    return {**report, "xz_bits": stream.xz_bits, "step": step, "split": split, "data": stream.description}
 
 
 def restore(config: Experiment, workdir: str) -> tuple[Any, int]:

@@ -1,4 +1,4 @@
-"""``python -m efficient_attn bench attention|training``: time side by side with others, and print a table."""
+"""``python -m efficient_attn bench attention|training|tpu``: measure, side by side with others, and print a table."""
 
 import dataclasses
 import importlib.util
@@ -16,7 +16,7 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention", "training"], tyro.conf.Positional] = "attention"
+    what: Annotated[Literal["attention", "training", "tpu"], tyro.conf.Positional] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
@@ -27,6 +27,9 @@ def main(args: Args) -> None:
     """Prints a row as soon as it is measured."""
     if args.what == "training":
         _training(args.config)
+        return
+    if args.what == "tpu":
+        _tpu()
         return
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
@@ -53,6 +56,25 @@ def _training(path: str) -> None:
         for run in (training.ours, *others):
             result = run(at)
             print(f"| {context} | {result.system} | {result.tokens_per_second:,.0f} |", flush=True)
+
+
+def _tpu() -> None:
+    """Bundles of the TPU kernels by the compiler's schedule for v5e; no TPU is needed."""
+    from efficient_attn.bench import tpu_kernels
+
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError("bench tpu needs the TPU compiler: pip install libtpu")
+    print(
+        "| kernel | pattern | n | block | begin | full | partial | finish | turn | of the matrix unit's peak, at most |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for pattern in ("Causal()", "Causal() & Window(left=1023)"):
+        for block in (256, 512):
+            case = tpu_kernels.Case(pattern, block=block)
+            for kernel, bundles in tpu_kernels.measure(case):
+                sizes = " | ".join(f"{x:,}" for x in dataclasses.astuple(bundles))
+                rate = f"{bundles.rate(case, kernel):.0%}"
+                print(f"| {kernel} | `{pattern}` | {case.length:,} | {block} | {sizes} | {rate} |", flush=True)
 
 
 def _rows(longest: int) -> Iterator[attention.Row]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import lzma
 from typing import Literal
 
 import numpy as np
@@ -57,6 +58,13 @@ class TokenStream:
             count += int(np.count_nonzero(letters[1:] & ~letters[:-1])) + int(letters[0] and not inside)
             inside = bool(letters[-1])
         return count
+
+    @functools.cached_property
+    def xz_bits(self) -> float | None:
+        """Bits per token of the whole stream under ``xz -9``, a yardstick; None beyond a length that takes it seconds."""
+        if len(self) > _SCAN_BYTES:
+            return None
+        return 8 * len(lzma.compress(self.tokens.tobytes(), preset=9)) / len(self)
 
     @functools.cached_property
     def lines(self) -> int | None:

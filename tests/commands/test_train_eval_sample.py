@@ -61,7 +61,7 @@ def test_eval_scores_a_split(straight, config):
     workdir, report = straight
     out, _ = finish(start("eval.py", config, "--workdir", str(workdir)))
     scores = json.loads(out.decode().splitlines()[-1])
-    assert {"bits_per_byte", "loss", "tokens", "step", "split", "data"} <= set(scores)
+    assert {"bits_per_byte", "xz_bits", "loss", "tokens", "step", "split", "data"} <= set(scores)
     assert (scores["step"], scores["split"], scores["tokens"]) == (6, "validation", report["tokens"])
     assert scores["loss"] == pytest.approx(report["loss"], rel=1e-6)
 

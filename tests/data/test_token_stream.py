@@ -1,5 +1,7 @@
 """A stream counts its words and lines as Python does, whatever the size of the pieces that it scans."""
 
+import lzma
+
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -26,3 +28,11 @@ def test_only_text_has_words():
     assert stream.words is None
     assert stream.lines is None
     assert len(stream) == 12
+
+
+def test_xz_is_the_yardstick_of_short_streams():
+    text = np.frombuffer(b"it was so, and so it was. " * 400, np.uint8)
+    stream = TokenStream(tokens=text, description="text")
+    assert stream.xz_bits == pytest.approx(8 * len(lzma.compress(text.tobytes(), preset=9)) / len(text))
+    assert 0 < stream.xz_bits < 1
+    assert TokenStream(tokens=np.zeros(2**24 + 1, np.uint8), description="long").xz_bits is None
