@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from efficient_attn.bench.timing import median_ms
 from efficient_attn.kernels import attend
-from efficient_attn.patterns import Causal, Pattern, Window
+from efficient_attn.patterns import Causal, Pattern, PerHead, Window
 from efficient_attn.patterns.expression import parse
+from efficient_attn.patterns.layout import layout, pairs_in_live_blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +38,10 @@ class Shape:
         return tuple(jax.random.normal(k, (1, self.length, self.heads, self.size)) for k in keys)
 
     def live_flops(self) -> float:
-        """Floating-point operations of a forward pass over live blocks of 128: two products."""
-        mask = self.parsed.block_mask(self.length, self.length, 128)
-        heads = self.heads if mask.heads is None else 1
-        return 4.0 * heads * mask.active_blocks * 128 * 128 * self.size
+        """Floating-point operations of a forward pass over live blocks of 128, in the order that is run: two products."""
+        pattern = self.parsed
+        heads = pattern.patterns if isinstance(pattern, PerHead) else (pattern,) * self.heads
+        return 4.0 * self.size * sum(pairs_in_live_blocks(layout(p, self.length), self.length) for p in heads)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from efficient_attn.patterns import drawing, picture
+from efficient_attn.patterns import Pattern, PerHead, drawing, picture
 from efficient_attn.patterns.block_mask import BlockMask, Plan
 from efficient_attn.patterns.expression import parse
+from efficient_attn.patterns.layout import layout, pairs_in_live_blocks
 
 # The most blocks along a side that are classified without being asked for: a fraction of a second.
 _MOST_BLOCKS = 2048
@@ -63,6 +64,8 @@ def main(args: Args) -> None:
     if causal is not None:
         live, total = causal
         print(f"of the causal area, {live} of {total} blocks are live ({live / total:.2%})")
+    for order in _orders(pattern, args.length):
+        print(order)
     if args.out is not None:
         panels = picture.panels(pattern, args.length, args.length, block=block, heads=args.heads)
         drawn = picture.draw(panels, query=args.query)
@@ -71,6 +74,17 @@ def main(args: Args) -> None:
         else:
             args.out.write_bytes(drawing.to_png(drawn))
         print(f"wrote {args.out}")
+
+
+def _orders(pattern: Pattern, length: int) -> list[str]:
+    """What self-attention runs instead where other orders of tokens leave less to compute, for each such pattern of a head."""
+    lines = []
+    for own in dict.fromkeys(pattern.patterns if isinstance(pattern, PerHead) else (pattern,)):
+        parts = layout(own, length)
+        if any(part.stride > 1 for part in parts):
+            share = pairs_in_live_blocks(parts, length) / length**2
+            lines.append(f"{own} runs as {', then '.join(map(str, parts))}: {share:.2%} of all pairs are computed")
+    return lines
 
 
 def _block(args: Args) -> int:

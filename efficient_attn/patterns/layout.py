@@ -37,6 +37,11 @@ class Part:
     stride: int = 1
     columns: tuple[int, int] | None = None
 
+    def __str__(self) -> str:
+        if self.columns is not None:
+            return f"keys in columns {self.columns[0]}..{self.columns[1] - 1} of runs of {self.stride}"
+        return "natural order" if self.stride == 1 else f"each residue of {self.stride} by itself"
+
     def lengths(self, length: int) -> tuple[int, int]:
         """Queries and keys of one sequence in this order, for ``length`` tokens padded to whole runs."""
         runs = -(-length // self.stride)
@@ -78,7 +83,7 @@ class _OfColumns(Pattern):
 
 
 @functools.lru_cache(maxsize=1024)
-def layout(pattern: Pattern, length: int, block: int = 128) -> tuple[Part, ...]:
+def layout(pattern: Pattern, length: int) -> tuple[Part, ...]:
     """The parts to run for self-attention over ``length`` tokens: fewest pairs in live blocks, by counting.
 
     One part of stride 1 is the pattern as it is.
@@ -87,13 +92,16 @@ def layout(pattern: Pattern, length: int, block: int = 128) -> tuple[Part, ...]:
     parts = _split(pattern)
     if parts is None:
         return whole
-    split_cost = _pairs(parts, length, block) + _PASS_COST * length * (len(parts) - 1)
-    return parts if split_cost < _pairs(whole, length, block) else whole
+    split_cost = pairs_in_live_blocks(parts, length) + _PASS_COST * length * (len(parts) - 1)
+    return parts if split_cost < pairs_in_live_blocks(whole, length) else whole
 
 
-def _pairs(parts: tuple[Part, ...], length: int, block: int) -> int:
-    """Pairs of query and key in live blocks."""
-    total = 0
+def pairs_in_live_blocks(parts: tuple[Part, ...], length: int) -> int:
+    """Pairs of query and key in the live blocks of all parts: what is computed for one head.
+
+    Blocks are of 128, or coarser where more than a thousand would lie along a side, so that counting takes a moment.
+    """
+    block, total = 128 * -(-length // 131_072), 0
     for part in parts:
         q_len, k_len = part.lengths(length)
         size = min(block, q_len)

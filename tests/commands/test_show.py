@@ -82,3 +82,8 @@ def test_refuses(arguments, reason, capsys):
     assert caught.value.code == 2
     written = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert reason in written
+
+
+def test_tells_in_which_orders_a_pattern_runs(capsys):
+    lines = lines_of(capsys, "Causal() & (Window(left=127) | Strided(128))", "--length", "4096")
+    assert "runs as natural order, then each residue of 128 by itself" in lines[-1]
