@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from efficient_attn.nn.attention import SelfAttention
-from efficient_attn.ops.entmax_attention import entmax_attention
+from efficient_attn.ops.entmax import entmax_attention
 from efficient_attn.patterns.algebra import Pattern
 
 # The authors' bounds: at 1 the gradient in alpha has no use, and above 2 sparsemax is passed.

@@ -2,7 +2,6 @@
 
 from efficient_attn.ops import adaptive_span as adaptive_span
 from efficient_attn.ops import entmax as entmax
-from efficient_attn.ops import entmax_losses as entmax_losses
 from efficient_attn.ops import linformer as linformer
 from efficient_attn.ops import lsh as lsh
 from efficient_attn.ops import positions as positions

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.ops.entmax import entmax, entmax15, sparsemax
-from efficient_attn.ops.entmax_losses import entmax15_loss, entmax_loss, sparsemax_loss
+from efficient_attn.ops.entmax import entmax, entmax15, entmax15_loss, entmax_loss, sparsemax, sparsemax_loss
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.append(str(GOLDEN))

@@ -11,8 +11,7 @@ from efficient_attn import attend
 from efficient_attn import patterns as P
 from efficient_attn.nn import EntmaxAttention
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.ops.entmax import entmax
-from efficient_attn.ops.entmax_attention import entmax_attention
+from efficient_attn.ops.entmax import entmax, entmax_attention
 from efficient_attn.precision import Precision
 
 B, T, N, K, H, HV = 2, 271, 6, 3, 5, 7

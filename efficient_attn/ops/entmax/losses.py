@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.ops.entmax import entmax
+from efficient_attn.ops.entmax.mapping import entmax
 
 
 def entmax_loss(logits: Float[Array, "*batch V"], labels: Int[Array, "*batch"], alpha: float) -> Float[Array, "*batch"]:

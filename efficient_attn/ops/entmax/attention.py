@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, hide
-from efficient_attn.ops.entmax import entmax
+from efficient_attn.ops.entmax.mapping import entmax
 from efficient_attn.patterns.algebra import Or, Pattern, PerHead
 from efficient_attn.patterns.block_mask import BlockMask, build_block_mask
 
