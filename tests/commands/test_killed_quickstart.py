@@ -36,7 +36,7 @@ def start(workdir):
     return subprocess.Popen(
         [sys.executable, "train.py", "configs/quickstart.py", "--workdir", str(workdir), *FLAGS],
         cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -51,6 +51,7 @@ def kill_in_flight(workdir, rng):
         steps -= bool(re.match(r"step +\d+/", line))
         if not steps:
             break
+    assert not steps, "the run ended by itself"
     time.sleep(rng.uniform(0, 0.2))
     process.kill()
     process.communicate()
