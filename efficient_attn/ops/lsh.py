@@ -132,8 +132,15 @@ def lsh_attention(
     )
     buckets = jnp.pad(buckets, ((0, 0), (0, missing), (0, 0), (0, 0)), constant_values=jnp.iinfo(jnp.int32).max)
     sight = _Sight(chunk, look_back, look_ahead, causal, same_bucket, count_once)
+    return _attend_all(sight, query_key, value, mask, buckets)[:, :tokens]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _attend_all(
+    sight: _Sight, query_key: jax.Array, value: jax.Array, mask: jax.Array, buckets: jax.Array
+) -> jax.Array:
     heads = jax.vmap(functools.partial(_attend_head, sight), in_axes=(1, 1, None, 1), out_axes=1)
-    return jax.vmap(heads)(query_key, value, mask, buckets)[:, :tokens]
+    return jax.vmap(heads)(query_key, value, mask, buckets)
 
 
 def _attend_head(sight: _Sight, query: jax.Array, value: jax.Array, mask: jax.Array, buckets: jax.Array) -> jax.Array:
