@@ -109,14 +109,9 @@ def _attend_blocks_backward(shape: Shape, saved, cotangents):
     operands, numbers, output, lse = saved
     d_output, d_lse = cotangents
     empty = jnp.isneginf(lse)
-    centre = (output.astype(jnp.float32) * d_output.astype(jnp.float32)).sum(-1)[:, :, None]
-    given = {
-        **operands,
-        "d_output": d_output,
-        "centre": centre - jnp.where(empty, 0.0, d_lse),
-        "lse": jnp.where(empty, jnp.inf, lse * LOG2_E),
-    }
-    d_query = backward.query_gradient(shape, _work(shape, False), numbers, given)
+    given = {**operands, "d_output": d_output, "lse": jnp.where(empty, jnp.inf, lse * LOG2_E)}
+    of_rows = {**given, "output": output, "d_lse": jnp.where(empty, 0.0, d_lse)}
+    d_query, given["centre"] = backward.query_gradient(shape, _work(shape, False), numbers, of_rows)
     d_key, d_value = backward.key_value_gradients(shape, _work(shape, True), numbers, given)
     found = jax.tree.map(_no_gradient, dict(operands))
     found |= {"query": d_query, "key": d_key, "value": d_value}

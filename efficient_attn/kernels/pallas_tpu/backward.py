@@ -16,20 +16,26 @@ from jax.experimental import pallas as pl
 
 from efficient_attn.kernels.pallas_tpu.launch import Kernel, Step, run
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Shape
-from efficient_attn.kernels.pallas_tpu.tile import LANES, LOG2_E, product, spread, upright
+from efficient_attn.kernels.pallas_tpu.tile import LANES, LOG2_E, flat, product, spread, upright
 from efficient_attn.kernels.pallas_tpu.work import Launch
 
 
-def query_gradient(shape: Shape, work: tuple[Launch, ...], numbers: jax.Array, operands: Operands) -> jax.Array:
-    """``[B, N, T, H]`` in the query's format. ``work`` lists blocks by query."""
-    query = operands["query"]
-    outputs = {"d_query": jax.ShapeDtypeStruct(query.shape, query.dtype)}
+def query_gradient(
+    shape: Shape, work: tuple[Launch, ...], numbers: jax.Array, operands: Operands
+) -> tuple[jax.Array, jax.Array]:
+    """``[B, N, T, H]`` in the query's format, and the centre, float32 ``[B, N, 1, T]``. ``work`` lists blocks by query."""
+    query, lse = operands["query"], operands["lse"]
+    outputs = {
+        "d_query": jax.ShapeDtypeStruct(query.shape, query.dtype),
+        "centre": jax.ShapeDtypeStruct(lse.shape, jnp.float32),
+    }
     scratch = {
         "d_query": (shape.block, query.shape[3]),
         "lse": (shape.block, LANES),
         "centre": (shape.block, LANES),
     }
-    return run(Kernel(attention_d_query, shape, False, scratch, outputs), work, numbers, operands)["d_query"]
+    found = run(Kernel(attention_d_query, shape, False, scratch, outputs), work, numbers, operands)
+    return found["d_query"], found["centre"]
 
 
 def key_value_gradients(
@@ -96,7 +102,9 @@ def attention_d_query(step: Step) -> None:
     def _():
         total[...] = jnp.zeros(total.shape, jnp.float32)
         lse[...] = upright(tile["lse"])
-        centre[...] = upright(tile["centre"])
+        products = tile["output"].astype(jnp.float32) * tile["d_output"].astype(jnp.float32)
+        centre[...] = products.sum(1, keepdims=True) - upright(tile["d_lse"])
+        step.outputs["centre"][...] = flat(centre[...])
 
     def update(visible: jax.Array | None) -> None:
         key = tile["key"]

@@ -20,6 +20,7 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {
     "d_key": ("batch", "head", "columns", "whole"),
     "d_value": ("batch", "head", "columns", "whole"),
     "lse": ("batch", "head", "whole", "rows"),
+    "d_lse": ("batch", "head", "whole", "rows"),
     "centre": ("batch", "head", "whole", "rows"),
     "key_mask": ("batch", "whole", "columns"),
     "query_segments": ("batch", "whole", "rows"),
