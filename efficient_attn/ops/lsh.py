@@ -146,37 +146,59 @@ def _attend_all(
 def _attend_head(sight: _Sight, query: jax.Array, value: jax.Array, mask: jax.Array, buckets: jax.Array) -> jax.Array:
     """One head of one batch row: ``[T, H]``, ``[T, Hv]``, ``[T]`` and ``[T, rounds]`` to ``[T, Hv]``."""
     order = jnp.argsort(buckets, axis=0, stable=True).T
-    rounds, tokens = order.shape
-    slots = jnp.arange(tokens, dtype=order.dtype)
+    slots = jnp.arange(order.shape[1], dtype=order.dtype)
     place = jax.vmap(lambda o: jnp.zeros_like(o).at[o].set(slots, unique_indices=True))(order)
-    per_round = tokens // sight.chunk
-    chunk_of = (place // sight.chunk + per_round * jnp.arange(rounds)[:, None]).T
+    rings = {name: _ring(sight, x) for name, x in _notes(sight, order, place, mask, buckets).items()}
+    features = {"query": query, "key": _directions(query), "value": value}
 
-    sort = jax.vmap(_permute, in_axes=(None, 0, 0))
-    sorted_query, sorted_value = sort(query, order, place), sort(value, order, place)
+    # One round at a time: the backward pass sorts and scores it again.
+    @jax.checkpoint
+    def one_round(_: None, index: jax.Array) -> tuple[None, tuple[jax.Array, jax.Array]]:
+        return None, _attend_round(sight, features, rings, order[index], place[index], index)
+
+    outputs, lses = jax.lax.scan(one_round, None, jnp.arange(order.shape[0]))[1]
+    weights = jax.nn.softmax(lses, axis=0)
+    return jnp.einsum("rt,rth->th", weights, outputs.astype(jnp.float32)).astype(value.dtype)
+
+
+def _notes(
+    sight: _Sight, order: jax.Array, place: jax.Array, mask: jax.Array, buckets: jax.Array
+) -> dict[str, jax.Array]:
+    """What visibility depends on, of each token in the sorted order of each round: ``[rounds, T, ...]``."""
+    rounds, tokens = order.shape
     notes = {"position": order, "visible": mask[order]}
+    numbers = jnp.arange(rounds)[:, None]
     if sight.same_bucket:
         sorted_buckets = jnp.take_along_axis(jnp.where(mask[:, None], buckets, -1).T, order, 1)
         # Numbered apart in each round: a chunk seen across the end of a round has none in common.
-        notes["bucket"] = sorted_buckets * rounds + jnp.arange(rounds)[:, None]
+        notes["bucket"] = sorted_buckets * rounds + numbers
     if sight.count_once:
-        notes["chunks"] = chunk_of[order]
-    keys = {"key": _directions(sorted_query), "value": sorted_value} | notes
-    ring = {name: _ring(sight, x) for name, x in keys.items()}
-    queries = {"query": sorted_query} | notes
+        notes["chunks"] = (place // sight.chunk + tokens // sight.chunk * numbers).T[order]
+    return notes
 
-    # The scores of one round at a time: the backward pass forms them again.
-    @jax.checkpoint
-    def one_round(_: None, index: jax.Array) -> tuple[None, tuple[jax.Array, jax.Array]]:
-        own = {name: x[index].reshape(per_round, sight.chunk, *x.shape[2:]) for name, x in queries.items()}
-        seen = {name: _windows(sight, x, index, per_round) for name, x in ring.items()}
-        return None, _attend_chunks(sight, own, seen, rounds * per_round)
 
-    outputs, lses = jax.lax.scan(one_round, None, jnp.arange(rounds))[1]
-    unsort = jax.vmap(_permute)
-    outputs, lses = unsort(outputs, place, order), unsort(lses, place, order)
-    weights = jax.nn.softmax(lses, axis=0)
-    return jnp.einsum("rt,rth->th", weights, outputs.astype(jnp.float32)).astype(value.dtype)
+def _attend_round(
+    sight: _Sight,
+    features: dict[str, jax.Array],
+    rings: dict[str, jax.Array],
+    order: jax.Array,
+    place: jax.Array,
+    index: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Output and log-sum-exp of one round, in the order of the tokens."""
+    count, back = order.shape[0] // sight.chunk, sight.look_back
+    near = {name: jax.lax.dynamic_slice_in_dim(x, index * count, count + sight.width - 1) for name, x in rings.items()}
+    own = {name: x[back : back + count] for name, x in near.items()}
+    middle = {name: _permute(x, order, place).reshape(count, sight.chunk, -1) for name, x in features.items()}
+    before, after = near["position"][:back], near["position"][back + count :]
+    for name in ("key", "value"):
+        near[name] = jnp.concatenate([features[name][before], middle[name], features[name][after]])
+    # What each chunk sees, from the round's chunks and those at its sides: [chunks, width * m, ...].
+    seen = {name: jnp.concatenate([x[w : w + count] for w in range(sight.width)], axis=1) for name, x in near.items()}
+    output, lse = _attend_chunks(
+        sight, own | {"query": middle["query"]}, seen, rings["position"].shape[0] - sight.width + 1
+    )
+    return _permute(output, place, order), _permute(lse, place, order)
 
 
 def _directions(x: jax.Array) -> jax.Array:
@@ -191,12 +213,6 @@ def _ring(sight: _Sight, x: jax.Array) -> jax.Array:
     chunks = x.reshape(-1, sight.chunk, *x.shape[2:])
     count = chunks.shape[0]
     return chunks[jnp.arange(-sight.look_back, count + sight.look_ahead) % count]
-
-
-def _windows(sight: _Sight, ring: jax.Array, index: jax.Array, per_round: int) -> jax.Array:
-    """What each chunk of a round sees: ``[chunks, width * m, ...]``."""
-    near = jax.lax.dynamic_slice_in_dim(ring, index * per_round, per_round + sight.width - 1)
-    return jnp.concatenate([near[w : w + per_round] for w in range(sight.width)], axis=1)
 
 
 def _attend_chunks(
