@@ -27,7 +27,7 @@ CONFIG = Experiment(
         remat="block",
         precision=Precision(compute="bfloat16"),
     ),
-    source=TFDSImages(name="cifar10", data_dir="data/tfds"),
+    source=TFDSImages(name="cifar10", data_dir="data/tfds", split_names=("train[:48000]", "train[48000:]", "test")),
     context=3_072,
     batch_size=16,
     # 120 epochs of 48,000 images.

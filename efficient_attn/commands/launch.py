@@ -69,4 +69,6 @@ def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple
         read = tyro.cli(
             both, prog=f"{program} {arguments[0]}", description=sys.modules["__main__"].__doc__, args=arguments[1:]
         )
+    if not read.options.workdir:
+        raise ValueError("--workdir must name a folder, got ''")
     return read.config, read.options

@@ -90,6 +90,7 @@ CASES = {
     "window below 0": (training("--model.attention.patterns Window(left=-1)"), "-1"),
     "heads of PerHead": (training("--model.attention.patterns PerHead([Causal()])"), "for each of 2 heads, got 1"),
     "negative rate": (training("--schedule.peak -1"), "-1"),
+    "empty workdir": ("train {config} --workdir=", "--workdir must name a folder, got ''"),
     "unknown flag": (training("--stepz 3"), "stepz"),
     "a word for a number": (training("--steps many"), "many"),
     "missing workdir": ("train {config}", "workdir"),
