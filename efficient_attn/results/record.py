@@ -34,6 +34,8 @@ class Row:
     status: Status
     config: str | None = None
     """Path of the configuration, from the root of the repository."""
+    split: str = "test"
+    """The split that the published figure is of."""
     measured: Measured | None = None
 
     def __post_init__(self):
@@ -47,7 +49,7 @@ class Row:
     @property
     def command(self) -> str | None:
         """The command that evaluates the row."""
-        return None if self.config is None else f"python eval.py {self.config} --workdir DIR --split test"
+        return None if self.config is None else f"python eval.py {self.config} --workdir DIR --split {self.split}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
