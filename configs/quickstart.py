@@ -21,7 +21,7 @@ CONFIG = Experiment(
     source=StandardLibrary(splits=(0.9, 0.05, 0.05)),
     context=1024,
     batch_size=2,
-    steps=2800,
+    steps=2400,
     schedule=Schedule(peak=2e-3, warmup_steps=20, decay=Cosine(final=0.05)),
     optimizer=AdamW(b2=0.98, weight_decay=0.05),
     log_every=50,
