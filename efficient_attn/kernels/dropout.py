@@ -6,7 +6,7 @@ implementation, block size and sharding drops the same weights, and the backward
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 # 2^32 over the golden ratio: consecutive slots become well separated inputs of the mixer.
 _SPREAD = 0x9E3779B9
@@ -40,3 +40,16 @@ def keep(
     for word in words:
         state = _mix(state ^ (word * jnp.uint32(_SPREAD)))
     return state >= jnp.uint32(min(int(rate * 2**32), 2**32 - 1))
+
+
+def factors(
+    seed: UInt32[Array, ""],
+    batch: Int[Array, "*#shape"],
+    head: Int[Array, "*#shape"],
+    query_slot: Int[Array, "*#shape"],
+    key_slot: Int[Array, "*#shape"],
+    rate: float,
+) -> Float[Array, "*shape"]:
+    """What attention weights are multiplied by: ``1 / (1 - rate)`` where they are kept, 0 where not."""
+    kept = keep(seed, batch, head, query_slot, key_slot, rate)
+    return jnp.where(kept, jnp.float32(1.0 / (1.0 - rate)), jnp.float32(0.0))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from efficient_attn.kernels.merge import merge
-from efficient_attn.kernels.problem import Problem, Settings
+from efficient_attn.kernels.problem import Problem, Settings, pad_end
 from efficient_attn.patterns.layout import Part, layout
 
 Run = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
@@ -32,7 +32,7 @@ def in_layouts(run: Run) -> Run:
         if length != problem.key.shape[1] or any(x is not None for x in slots_matter):
             return run(settings, problem)
         parts = layout(settings.pattern, length)
-        if parts[0].pattern == settings.pattern:
+        if all(part.stride == 1 for part in parts):
             return run(settings, problem)
         return _merge([_attend_part(run, settings, problem, part) for part in parts])
 
@@ -90,7 +90,6 @@ def _unfold(x: jax.Array, batch: int) -> jax.Array:
 
 def _take_columns(problem: Problem, part: Part) -> Problem:
     """The keys of the part's columns."""
-    length = problem.query.shape[1]
     padded = _pad_runs(problem, part.stride)
 
     def take(x: jax.Array | None) -> jax.Array | None:
@@ -100,7 +99,7 @@ def _take_columns(problem: Problem, part: Part) -> Problem:
         return runs.reshape(x.shape[0], -1, *x.shape[2:])
 
     return padded.replace(
-        query=padded.query[:, :length],
+        query=problem.query,
         key=take(padded.key),
         value=take(padded.value),
         key_mask=take(padded.key_mask),
@@ -115,16 +114,12 @@ def _pad_runs(problem: Problem, stride: int) -> Problem:
     short = -length % stride
     if not short:
         return problem
-
-    def pad(x: jax.Array | None) -> jax.Array | None:
-        return None if x is None else jnp.pad(x, [(0, 0), (0, short)] + [(0, 0)] * (x.ndim - 2))
-
     mask = jnp.ones((1, length), jnp.bool_) if problem.key_mask is None else problem.key_mask
     return problem.replace(
-        query=pad(problem.query),
-        key=pad(problem.key),
-        value=pad(problem.value),
-        key_mask=pad(mask),
-        query_segments=pad(problem.query_segments),
-        key_segments=pad(problem.key_segments),
+        query=pad_end(problem.query, 1, short),
+        key=pad_end(problem.key, 1, short),
+        value=pad_end(problem.value, 1, short),
+        key_mask=pad_end(mask, 1, short),
+        query_segments=pad_end(problem.query_segments, 1, short),
+        key_segments=pad_end(problem.key_segments, 1, short),
     )

@@ -10,10 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from efficient_attn.kernels import dropout
 from efficient_attn.kernels.bias import RelativeBias
 from efficient_attn.patterns.algebra import Pattern
+
+# The peak of nothing: finite, so that differences with it stay numbers, and as the start of the maximum it costs nothing.
+LOWEST = float(np.finfo(np.float32).min)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +207,7 @@ def tile_keep(settings: Settings, problem: Problem, tile: Tile) -> jax.Array | N
     """The tile's dropout factors, ``1 / (1 - rate)`` or 0 ``[b, k, g, height, width]``; None without dropout."""
     if settings.dropout_rate == 0.0:
         return None
-    kept = dropout.keep(
+    return dropout.factors(
         problem.seed,
         problem.batch_index[:, None, None, None, None],
         problem.head_index[None, :, :, None, None],
@@ -211,4 +215,12 @@ def tile_keep(settings: Settings, problem: Problem, tile: Tile) -> jax.Array | N
         _slots(tile.column, tile.width)[..., None, :],
         settings.dropout_rate,
     )
-    return kept * jnp.float32(1.0 / (1.0 - settings.dropout_rate))
+
+
+def pad_end(x: jax.Array | None, axis: int, count: int) -> jax.Array | None:
+    """``x`` with ``count`` zeros (False) more at the end of an axis; None stays None."""
+    if x is None:
+        return None
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, count)
+    return jnp.pad(x, widths)

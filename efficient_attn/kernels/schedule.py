@@ -62,7 +62,8 @@ def static_schedule(pattern: Pattern, q_len: int, k_len: int) -> Schedule:
 
 def schedule_of_runs(runs: Runs, k_len: int, block: int) -> Schedule:
     """The cheapest cover of the live runs of each row by slabs of one width."""
-    extent = int(_extents(runs).max(initial=1))
+    first, end = runs.extents()
+    extent = max(1, int((end - first).max(initial=0)))
     widths = {*_WIDTHS, extent} if extent <= 2 * max(_WIDTHS) else set(_WIDTHS)
     covers = {w: _cover(runs, w) for w in widths}
     best = min(covers, key=lambda w: (covers[w][0].size * (w * block + _VISIT_COST), w))
@@ -77,14 +78,6 @@ def schedule_of_runs(runs: Runs, k_len: int, block: int) -> Schedule:
     as_int32 = functools.partial(np.asarray, dtype=np.int32)
     start = np.minimum(low, k_len - width)
     return Schedule(*map(as_int32, (end - counts, end, start, low)), block, width, bool((counts == 1).all()))
-
-
-def _extents(runs: Runs) -> np.ndarray:
-    """Blocks from the first to the last live one, for each row that has any."""
-    pointers = runs.pointers
-    rows = np.flatnonzero(np.diff(pointers))
-    last = pointers[rows + 1] - 1
-    return runs.starts[last] + runs.counts[last] - runs.starts[pointers[rows]]
 
 
 def _cover(runs: Runs, width: int) -> tuple[np.ndarray, np.ndarray]:

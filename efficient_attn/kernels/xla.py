@@ -17,10 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from efficient_attn.kernels.problem import (
+    LOWEST,
     Problem,
     Settings,
     Tile,
     group_products,
+    pad_end,
     tile_bias,
     tile_keep,
     tile_scores,
@@ -75,19 +77,11 @@ def _pad_queries(problem: Problem, height: int) -> Problem:
         return problem
     bias = problem.bias
     return problem.replace(
-        query=_pad_end(problem.query, 1, short),
-        query_positions=_pad_end(problem.query_positions, 3, short),
-        query_segments=_pad_end(problem.query_segments, 1, short),
-        bias=bias if bias is None or bias.shape[3] == 1 else _pad_end(bias, 3, short),
+        query=pad_end(problem.query, 1, short),
+        query_positions=pad_end(problem.query_positions, 3, short),
+        query_segments=pad_end(problem.query_segments, 1, short),
+        bias=bias if bias is None or bias.shape[3] == 1 else pad_end(bias, 3, short),
     )
-
-
-def _pad_end(x: jax.Array | None, axis: int, count: int) -> jax.Array | None:
-    if x is None:
-        return None
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, count)
-    return jnp.pad(x, widths)
 
 
 class _Softmax(NamedTuple):
@@ -109,10 +103,6 @@ class _Softmax(NamedTuple):
         mine, theirs = jnp.exp(self.peak - peak), jnp.exp(other.peak - peak)
         output = self.output * mine[..., None] + other.output * theirs[..., None]
         return _Softmax(output, peak, self.total * mine + other.total * theirs)
-
-
-# The peak of nothing: finite, so that differences with it stay numbers, and as the start of the maximum it costs nothing.
-_LOWEST = float(np.finfo(np.float32).min)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -228,7 +218,7 @@ def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
     """The softmax over no keys."""
     shape = query.shape[:-1]
     output = jnp.zeros((*shape, value.shape[-1]), jnp.float32)
-    return _Softmax(output, jnp.full(shape, _LOWEST, jnp.float32), jnp.zeros(shape, jnp.float32))
+    return _Softmax(output, jnp.full(shape, LOWEST, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
 def _slab(settings: Settings, problem: Problem, tiles: _Tiles, slab: jax.Array, query: jax.Array) -> _Softmax:
@@ -236,7 +226,7 @@ def _slab(settings: Settings, problem: Problem, tiles: _Tiles, slab: jax.Array, 
     tile, key, value = tiles.at(slab), tiles.cut(problem.key, slab), tiles.cut(problem.value, slab)
     scores = tile_scores(settings, problem, tile, query, key, tile_bias(problem, tile))
     scores = jnp.where(tiles.visible(settings, problem, tile, slab), scores, -jnp.inf)
-    peak = scores.max(-1, initial=_LOWEST)
+    peak = scores.max(-1, initial=LOWEST)
     weights = jnp.exp(scores - peak[..., None])
     total = weights.sum(-1)
     keep = tiles.keep(settings, problem, tile)

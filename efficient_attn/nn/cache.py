@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.patterns.algebra import Box, Or, Pattern, PerHead
+from efficient_attn.patterns.algebra import Box, Pattern, union_of_heads
 
 
 @jax.tree_util.register_dataclass
@@ -63,7 +63,7 @@ def slots(pattern: Pattern, length: int) -> tuple[np.ndarray, int]:
 
 def last_uses(pattern: Pattern, length: int) -> np.ndarray:
     """The last query that may see each key, at least the key's own position: int64 ``[length]``, by bisection on intervals."""
-    pattern = Or(pattern.patterns) if isinstance(pattern, PerHead) else pattern
+    pattern = union_of_heads(pattern)
     keys = np.arange(length, dtype=np.int32)
     low, high = keys.copy(), np.full(length, length - 1, np.int32)
     while (low < high).any():

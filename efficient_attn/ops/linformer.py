@@ -22,6 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from efficient_attn.kernels import attend
+from efficient_attn.kernels.arguments import hide
+from efficient_attn.kernels.problem import pad_end
 from efficient_attn.patterns.algebra import Full
 
 # [k, L] for all heads or [K, k, L]. The sizes are checked by the functions, whose messages name them.
@@ -88,7 +90,7 @@ def compress(
     if projection.ndim == 3 and projection.shape[0] != heads:
         raise ValueError(f"the projection is for {projection.shape[0]} heads, got {heads}")
     mixing = "ps,bskh->bpkh" if projection.ndim == 2 else "kps,bskh->bpkh"
-    return jnp.einsum(mixing, projection[..., :tokens].astype(x.dtype), _hide(x, key_mask))
+    return jnp.einsum(mixing, projection[..., :tokens].astype(x.dtype), hide(x, key_mask))
 
 
 def mean_pool(
@@ -106,7 +108,7 @@ def mean_pool(
 
     Cost: O(B S K H).
     """
-    sums = _windows(_hide(x, key_mask), stride).astype(jnp.float32).sum(2)
+    sums = _windows(hide(x, key_mask), stride).astype(jnp.float32).sum(2)
     counts = _windows(_mask_of(x, key_mask)[:, :, None, None], stride).sum(2)
     return (sums / jnp.maximum(counts, 1)).astype(x.dtype)
 
@@ -116,7 +118,7 @@ def max_pool(
 ) -> Float[Array, "B slots K H"]:
     """Maxima of windows of ``stride`` tokens, over the tokens that take part. Arguments and errors as for ``mean_pool``."""
     mask = _windows(_mask_of(x, key_mask)[:, :, None, None], stride)
-    peaks = jnp.where(mask, _windows(_hide(x, key_mask), stride), -jnp.inf).max(2)
+    peaks = jnp.where(mask, _windows(hide(x, key_mask), stride), -jnp.inf).max(2)
     return jnp.where(mask.any(2), peaks, 0).astype(x.dtype)
 
 
@@ -140,7 +142,7 @@ def convolve(
     if kernel.ndim == 4 and kernel.shape[1] != x.shape[2]:
         raise ValueError(f"the kernel is for {kernel.shape[1]} heads, got {x.shape[2]}")
     mixing = "bprkh,rhv->bpkv" if kernel.ndim == 3 else "bprkh,rkhv->bpkv"
-    return jnp.einsum(mixing, _windows(_hide(x, key_mask), kernel.shape[0]), kernel.astype(x.dtype))
+    return jnp.einsum(mixing, _windows(hide(x, key_mask), kernel.shape[0]), kernel.astype(x.dtype))
 
 
 def slot_mask(key_mask: Bool[Array, "B S"], stride: int) -> Bool[Array, "B slots"]:
@@ -152,14 +154,9 @@ def _mask_of(x: jax.Array, key_mask: jax.Array | None) -> jax.Array:
     return jnp.ones(x.shape[:2], bool) if key_mask is None else key_mask
 
 
-def _hide(x: jax.Array, key_mask: jax.Array | None) -> jax.Array:
-    return x if key_mask is None else jnp.where(key_mask[:, :, None, None], x, jnp.zeros((), x.dtype))
-
-
 def _windows(x: jax.Array, stride: int) -> jax.Array:
     """``[B, S, ...]`` as ``[B, k, stride, ...]``, filled up with zeros (False)."""
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
-    missing = -x.shape[1] % stride
-    x = jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2))
+    x = pad_end(x, 1, -x.shape[1] % stride)
     return x.reshape(x.shape[0], -1, stride, *x.shape[2:])

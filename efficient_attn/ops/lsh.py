@@ -29,6 +29,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from efficient_attn.kernels.arguments import hide
+from efficient_attn.kernels.problem import pad_end
+
 # Far below any score, and apart: a token that sees only itself and hidden tokens takes itself.
 _SELF, _HIDDEN = -1e5, -1e9
 
@@ -122,14 +125,12 @@ def lsh_attention(
         )
     tokens = query_key.shape[1]
     mask = jnp.ones(query_key.shape[:2], bool) if key_mask is None else key_mask
-    query_key, value = (jnp.where(mask[:, :, None, None], x, jnp.zeros((), x.dtype)) for x in (query_key, value))
+    query_key, value = (hide(x, key_mask) for x in (query_key, value))
     buckets = hash_vectors(jax.lax.stop_gradient(query_key), rotations) if buckets is None else buckets
     # Above every bucket of the rotations, whether or not they were hashed with these.
     buckets = jnp.where(mask[:, :, None, None], buckets, jnp.iinfo(jnp.int32).max)
     missing = -tokens % chunk
-    query_key, value, mask = (
-        jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2)) for x in (query_key, value, mask)
-    )
+    query_key, value, mask = (pad_end(x, 1, missing) for x in (query_key, value, mask))
     buckets = jnp.pad(buckets, ((0, 0), (0, missing), (0, 0), (0, 0)), constant_values=jnp.iinfo(jnp.int32).max)
     sight = _Sight(chunk, look_back, look_ahead, causal, same_bucket, count_once)
     return _attend_all(sight, query_key, value, mask, buckets)[:, :tokens]

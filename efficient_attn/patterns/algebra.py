@@ -296,3 +296,8 @@ class PerHead(Pattern):
 
     def __repr__(self) -> str:
         return f"PerHead([{', '.join(map(repr, self.patterns))}])"
+
+
+def union_of_heads(pattern: Pattern) -> Pattern:
+    """What some head may see; the pattern itself where all heads share it."""
+    return Or(pattern.patterns) if isinstance(pattern, PerHead) else pattern

@@ -46,6 +46,14 @@ class Runs:
         """Bytes of the four lists."""
         return self.pointers.nbytes + self.starts.nbytes + self.counts.nbytes + self.full.nbytes
 
+    def extents(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first live block of each line and one past the last; both 0 for a line that has none."""
+        lines = np.flatnonzero(np.diff(self.pointers))
+        first, end = np.zeros((2, len(self.pointers) - 1), np.int64)
+        last = self.pointers[lines + 1] - 1
+        first[lines], end[lines] = self.starts[self.pointers[lines]], self.starts[last] + self.counts[last]
+        return first, end
+
 
 @functools.partial(
     jax.tree_util.register_dataclass,

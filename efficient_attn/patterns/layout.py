@@ -132,15 +132,19 @@ def _split(pattern: Pattern) -> tuple[Part, ...] | None:
 
 def _part(terms: list[Pattern], order: object, earlier: Pattern | None) -> Part | None:
     if isinstance(order, Columns):
-        if isinstance(earlier, Pattern) and Columns in map(type, _leaves(earlier)):
+        if earlier is not None and Columns in map(type, _leaves(earlier)):
             return None
-        own = _either([_without(term, order) for term in terms])
-        own = own if earlier is None else And((own, Not(earlier)))
+        own = _disjoint([_without(term, order) for term in terms], earlier)
         return Part(_OfColumns(own, order), order.stride, (order.first, order.end))
-    own = _either(terms)
-    own = own if earlier is None else And((own, Not(earlier)))
+    own = _disjoint(terms, earlier)
     folded = own if order == 1 else _fold(own, order)
     return None if folded is None else Part(folded, order)
+
+
+def _disjoint(terms: list[Pattern], earlier: Pattern | None) -> Pattern:
+    """The union of ``terms`` without what earlier parts hold."""
+    own = _either(terms)
+    return own if earlier is None else And((own, Not(earlier)))
 
 
 def _either(terms: list[Pattern]) -> Pattern:

@@ -6,16 +6,13 @@ References:
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.experimental import pallas as pl
 
 from efficient_attn.kernels.pallas_tpu.launch import Kernel, Step, run
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Shape
 from efficient_attn.kernels.pallas_tpu.tile import LANES, LN_2, LOG2_E, flat, over_lanes, product, spread
 from efficient_attn.kernels.pallas_tpu.work import Launch
-
-# The peak of nothing: finite, so that differences with it are numbers.
-_LOWEST = float(np.finfo(np.float32).min)
+from efficient_attn.kernels.problem import LOWEST
 
 
 def forward(shape: Shape, work: tuple[Launch, ...], numbers: jax.Array, operands: Operands) -> dict[str, jax.Array]:
@@ -41,7 +38,7 @@ def attention_forward(step: Step) -> None:
     @pl.when(step.first)
     def _():
         output[...] = jnp.zeros(output.shape, jnp.float32)
-        peak[...] = jnp.full(peak.shape, _LOWEST, jnp.float32)
+        peak[...] = jnp.full(peak.shape, LOWEST, jnp.float32)
         total[...] = jnp.zeros(total.shape, jnp.float32)
 
     def update(visible: jax.Array | None) -> None:

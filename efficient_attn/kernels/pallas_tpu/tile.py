@@ -140,5 +140,4 @@ class Tile:
         i, j = self.slots()
         batch = numbers[1 + self.place.batch]
         head = numbers[numbers.shape[0] - self.shape.heads + self.place.head]
-        kept = dropout.keep(numbers[0].astype(jnp.uint32), batch, head, i, j, rate)
-        return jnp.where(kept, jnp.float32(1.0 / (1.0 - rate)), jnp.float32(0.0))
+        return dropout.factors(numbers[0].astype(jnp.uint32), batch, head, i, j, rate)

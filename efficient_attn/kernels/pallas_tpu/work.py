@@ -78,7 +78,7 @@ class Launch:
     @property
     def useful_steps(self) -> float:
         """Share of the grid's steps that compute a live block."""
-        return float(np.mean(((self.words >> 2) & 3) != NOTHING))
+        return float(np.mean(Word(self.words).kind != NOTHING))
 
 
 @functools.lru_cache(maxsize=256)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, hide
 from efficient_attn.ops.entmax.mapping import entmax
-from efficient_attn.patterns.algebra import Or, Pattern, PerHead
+from efficient_attn.patterns.algebra import Pattern, union_of_heads
 from efficient_attn.patterns.block_mask import BlockMask, build_block_mask
 
 _BLOCK = 128
@@ -117,11 +117,6 @@ def _row(a: Arguments, query, key, value, visible, alpha) -> jax.Array:
 @functools.lru_cache(maxsize=256)
 def _stretches(pattern: Pattern, q_len: int, k_len: int, height: int) -> tuple[np.ndarray, int]:
     """For each block of queries the first key of its stretch, and the keys in the longest."""
-    heads = tuple(dict.fromkeys(pattern.patterns)) if isinstance(pattern, PerHead) else (pattern,)
-    runs = build_block_mask(heads[0] if len(heads) == 1 else Or(heads), q_len, k_len, height).plans[0].by_query
-    rows = np.flatnonzero(np.diff(runs.pointers))
-    first, last = np.zeros((2, len(runs.pointers) - 1), np.int64)
-    first[rows] = runs.starts[runs.pointers[rows]]
-    last[rows] = runs.starts[runs.pointers[rows + 1] - 1] + runs.counts[runs.pointers[rows + 1] - 1]
-    width = min(max(int((last - first).max(initial=0)), 1) * height, k_len)
+    first, end = build_block_mask(union_of_heads(pattern), q_len, k_len, height).plans[0].by_query.extents()
+    width = min(max(int((end - first).max(initial=0)), 1) * height, k_len)
     return np.minimum(first * height, k_len - width).astype(np.int32), width

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.ops.entmax.mapping import entmax
+from efficient_attn.ops.entmax.mapping import entmax, working_type
 
 
 def entmax_loss(logits: Float[Array, "*batch V"], labels: Int[Array, "*batch"], alpha: float) -> Float[Array, "*batch"]:
@@ -43,7 +43,7 @@ def entmax_loss(logits: Float[Array, "*batch V"], labels: Int[Array, "*batch"], 
         raise ValueError(
             f"labels must have the logits' shape without its last axis, got {labels.shape} and {logits.shape}"
         )
-    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    wide = logits.astype(working_type(logits))
     # Counted from the maximum: the loss does not change, and large scores do not cancel.
     wide = wide - jax.lax.stop_gradient(jnp.max(wide, axis=-1, keepdims=True))
     score = jnp.take_along_axis(wide, labels[..., None], axis=-1)[..., 0]

@@ -134,10 +134,11 @@ def _per_row(alpha: jax.Array, z: jax.Array, axis: int) -> jax.Array:
         raise ValueError(
             f"alpha must broadcast to {rows}, the scores' shape with size 1 along axis {axis}, got shape {alpha.shape}"
         )
-    return jnp.moveaxis(jnp.broadcast_to(alpha.reshape(aligned).astype(_working_type(z)), rows), axis, -1)
+    return jnp.moveaxis(jnp.broadcast_to(alpha.reshape(aligned).astype(working_type(z)), rows), axis, -1)
 
 
-def _working_type(z: jax.Array) -> np.dtype:
+def working_type(z: jax.Array) -> np.dtype:
+    """float32, or the format of ``z`` where that is wider."""
     return jnp.promote_types(z.dtype, jnp.float32)
 
 
@@ -154,7 +155,7 @@ def _fixed_forward(z: jax.Array, c: float) -> tuple[jax.Array, jax.Array]:
 
 
 def _fixed_backward(c: float, p: jax.Array, g: jax.Array) -> tuple[jax.Array]:
-    wide, g = p.astype(_working_type(p)), g.astype(_working_type(p))
+    wide, g = p.astype(working_type(p)), g.astype(working_type(p))
     s = _slope(wide, c)
     return ((s * (g - _mean_under(s, g))).astype(p.dtype),)
 
@@ -176,7 +177,7 @@ def _learned_forward(z: jax.Array, alpha: jax.Array) -> tuple[jax.Array, tuple[j
 
 def _learned_backward(kept: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
     p, alpha = kept
-    wide, g, c = p.astype(_working_type(p)), g.astype(_working_type(p)), alpha - 1
+    wide, g, c = p.astype(working_type(p)), g.astype(working_type(p)), alpha - 1
     s = _slope(wide, c)
     centred = g - _mean_under(s, g)
     # The mean under s leaves both gradients the same way, since s^T (g - mean) = 0.
@@ -229,7 +230,7 @@ def _nonzero(c: jax.Array) -> jax.Array:
 
 def _solve(z: jax.Array, c: float | jax.Array) -> jax.Array:
     """The weights along the last axis: Newton's method on nu, in units of the scores and counted from their maximum."""
-    wide = z.astype(_working_type(z))
+    wide = z.astype(working_type(z))
     peak = jnp.max(wide, axis=-1, keepdims=True)
     below = wide - jnp.where(jnp.isneginf(peak), 0, peak)
     tolerance = 16 * jnp.finfo(wide.dtype).eps
