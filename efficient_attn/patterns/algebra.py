@@ -69,6 +69,12 @@ class Box:
         """Whether the box holds at least one pair."""
         return (self.q_lo <= self.q_hi) & (self.k_lo <= self.k_hi) & (self.d_lo <= self.d_hi)
 
+    def cut(self) -> bool:
+        """Whether some box's strip of offsets excludes a part of its rectangle; True for traced bounds, which cannot tell."""
+        if not isinstance(self.q_lo, np.ndarray | np.generic | int):
+            return True
+        return bool(np.any(self.d_lo > self.q_lo - self.k_hi) or np.any(self.d_hi < self.q_hi - self.k_lo))
+
     def keys(self) -> tuple[Positions, Positions]:
         """The inclusive range of keys that occur in some pair of the box."""
         return maximum(self.k_lo, self.q_lo - self.d_hi), minimum(self.k_hi, self.q_hi - self.d_lo)

@@ -49,10 +49,13 @@ class Global(Pattern):
         return (_is_member(i, self.queries) & (j == j)) | (_is_member(j, self.keys) & (i == i))
 
     def bounds(self, box: Box) -> tuple[Flags, Flags]:
-        may = _counts(*box.queries(), self.queries) + _counts(*box.keys(), self.keys) > 0
-        all_rows = _counts(box.q_lo, box.q_hi, self.queries) == box.q_hi - box.q_lo + 1
-        all_columns = _counts(box.k_lo, box.k_hi, self.keys) == box.k_hi - box.k_lo + 1
-        return box.occupied() & may, box.occupied() & (all_rows | all_columns)
+        rows, columns = _counts(box.q_lo, box.q_hi, self.queries), _counts(box.k_lo, box.k_hi, self.keys)
+        must = (rows == box.q_hi - box.q_lo + 1) | (columns == box.k_hi - box.k_lo + 1)
+        if box.cut():
+            # Counted again where the strip leaves fewer, which takes a search for every box, not for every row and column.
+            rows, columns = _counts(*box.queries(), self.queries), _counts(*box.keys(), self.keys)
+        occupied = box.occupied()
+        return occupied & (rows + columns > 0), occupied & must
 
     def __repr__(self) -> str:
         if self.queries == self.keys:
@@ -154,7 +157,7 @@ class BlockRandom(Pattern):
         first_key, last_key = box.k_lo // self.block, box.k_hi // self.block
         width = last_key - first_key + 1
         may, must = box.occupied() & False, box.occupied() & inside & (width <= self.count)
-        cut, fillable = _cut(box), bool(np.any(must))
+        cut, fillable = box.cut(), bool(np.any(must))
         for r in range(rows):
             row = box.q_lo // self.block + r
             present = row <= box.q_hi // self.block
@@ -177,11 +180,6 @@ class BlockRandom(Pattern):
         inside = box.within(q=(row * self.block, row * self.block + self.block - 1))
         spans = [(key * self.block, key * self.block + self.block - 1) for key in keys]
         return functools.reduce(lambda a, b: a | b, [inside.within(k=span).occupied() for span in spans])
-
-
-def _cut(box: Box) -> bool:
-    """Whether some box's strip of offsets excludes a part of its rectangle."""
-    return bool(np.any(box.d_lo > box.q_lo - box.k_hi) or np.any(box.d_hi < box.q_hi - box.k_lo))
 
 
 def _lookup(column: np.ndarray, rows: Positions) -> Positions:
