@@ -50,8 +50,6 @@ def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -
     """Attention over the slabs of ``schedule``, a part of the batch at a time."""
     q_len = problem.query.shape[1]
     problem = _pad_queries(problem, schedule.height)
-    # Slabs of keys are cut from this layout once per row of queries, so it pays to lay the keys out by heads once.
-    problem = problem.replace(key=jnp.swapaxes(problem.key, 1, 2), value=jnp.swapaxes(problem.value, 1, 2))
     heads = problem.query.shape[2] * problem.query.shape[3]
     part = _largest_part(problem.query.shape[0], heads * schedule.height * schedule.width * 4, _SLAB_BYTES)
     batched = problem.batched()
@@ -164,16 +162,19 @@ class _Tiles:
         return [start] if len(self.rows) == 1 else list(start)
 
     def cut(self, x: jax.Array, slab: jax.Array) -> jax.Array:
-        """The slabs of keys or values ``[B, K, S, H]``, stacked: ``[rows * B, K, width, H]``."""
-        slabs = [jax.lax.dynamic_slice_in_dim(x, start, self.schedule.width, 2) for start in self.starts(slab)]
-        return slabs[0] if len(slabs) == 1 else jnp.concatenate(slabs)
+        """The slabs of keys or values ``[B, S, K, H]``, stacked and laid out by heads: ``[rows * B, K, width, H]``.
+
+        A slab is copied when it is cut; that this copy transposes costs nothing.
+        """
+        slabs = [jax.lax.dynamic_slice_in_dim(x, start, self.schedule.width, 1) for start in self.starts(slab)]
+        return jnp.swapaxes(slabs[0] if len(slabs) == 1 else jnp.concatenate(slabs), 1, 2)
 
     def add(self, total: jax.Array, part: jax.Array, slab: jax.Array) -> jax.Array:
         """``total`` with the stacked slabs added where ``cut`` took them from."""
-        parts = part.astype(jnp.float32).reshape(len(self.rows), *total.shape[:2], *part.shape[2:])
-        for start, own in zip(self.starts(slab), parts, strict=True):
-            old = jax.lax.dynamic_slice_in_dim(total, start, self.schedule.width, 2)
-            total = jax.lax.dynamic_update_slice_in_dim(total, old + own, start, 2)
+        part = jnp.swapaxes(part.astype(jnp.float32), 1, 2)
+        for start, own in zip(self.starts(slab), part.reshape(len(self.rows), -1, *part.shape[1:]), strict=True):
+            old = jax.lax.dynamic_slice_in_dim(total, start, self.schedule.width, 1)
+            total = jax.lax.dynamic_update_slice_in_dim(total, old + own, start, 1)
         return total
 
     def visible(self, settings: Settings, problem: Problem, tile: Tile, slab: jax.Array) -> jax.Array:
