@@ -63,6 +63,18 @@ CASES = {
     "batch that does not divide": (training("--accumulation 3"), "3"),
     "text shorter than a window": (training("--context 3000 --model.positions.sizes 3000"), "tokens are needed"),
     "mesh of 7 devices": (training("--mesh.data 7"), "7"),
+    "half of the processes' fields": (
+        training("--processes 2 --process 0"),
+        "coordinator, processes and process come together; missing: coordinator",
+    ),
+    "a process beyond the last": (
+        training("--coordinator localhost:1 --processes 2 --process 2"),
+        "process must be in 0..1, got 2",
+    ),
+    "processes found and given": (
+        training("--cluster --coordinator localhost:1 --processes 2 --process 1"),
+        "cluster finds the processes by itself",
+    ),
     "negative log interval": (training("--log-every -2"), "log_every is a number of steps, at least 1; got -2"),
     "empty file": (training("", "empty_text"), "empty.txt"),
     "missing text": (training("", "no_text"), "absent.txt"),
