@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
@@ -284,11 +285,11 @@ def restore(config: Experiment, workdir: str, sharding: jax.sharding.Sharding | 
         return checkpoints.restore_params(steps[-1], sharding), steps[-1]
 
 
-def write(config: Experiment, workdir: str, prompt: bytes, length: int, options: SamplingOptions, seed: int) -> bytes:
-    """Continues ``prompt`` to ``length`` bytes with the model of ``workdir``."""
+def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
+    """Continues each of ``prompts``, uint8 ``[B, P]``, to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``."""
     params, _ = restore(config, workdir)
-    tokens = jax.numpy.asarray([list(prompt)], jax.numpy.int32).reshape(1, len(prompt))
-    return bytes(sample(config.decoder, params, tokens, length, options, jax.random.key(seed))[0].tolist())
+    tokens = jax.numpy.asarray(prompts, jax.numpy.int32)
+    return np.asarray(sample(config.decoder, params, tokens, length, options, jax.random.key(seed))).astype(np.uint8)
 
 
 def parameters(config: Experiment) -> dict[str, Any]:
