@@ -1,6 +1,7 @@
 # Every target sets up its own virtual environment; PYTHON chooses the interpreter, VENV the folder.
 PYTHON ?= python3
 VENV ?= .venv
+FUZZ_SEED ?= 0
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])')
 # Versions known to work together. An interpreter without such a file takes the newest that pyproject.toml allows.
@@ -27,8 +28,8 @@ test-fast: $(VENV)/.installed-dev  ## the part that a second interpreter runs
 test-slow: $(VENV)/.installed-dev  ## checks that take minutes
 	$(PYTEST) -m slow
 
-fuzz: $(VENV)/.installed-dev  ## many more random examples
-	$(PYTEST) -n 2 -m fuzz
+fuzz: $(VENV)/.installed-dev  ## many more random examples; FUZZ_SEED=1, 2, ... draws others
+	$(PYTEST) -n 2 -m fuzz --fuzz-seed $(FUZZ_SEED)
 
 check: $(VENV)/.installed-dev  ## format, lint, examples of the documents, register of results
 	$(BIN)/ruff format --check .

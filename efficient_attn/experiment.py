@@ -4,10 +4,12 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
@@ -166,7 +168,7 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     placement.check_batch(batches.at(0), config.accumulation)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
-    evaluate = _Scorer(config, held_out)
+    evaluate = _Scorer(config, held_out, placement)
     program = training.Program(
         objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
         optimizer=training.chain(config.optimizer.build(rate, matrices), clip_norm=config.clip_norm),
@@ -184,13 +186,26 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
 class _Scorer:
     """Scores states on a held-out split, and remembers the last, which is both logged and reported."""
 
-    def __init__(self, config: Experiment, stream: data.TokenStream):
-        self.config, self.stream, self.step = config, stream, score_step(config.decoder)
+    def __init__(self, config: Experiment, stream: data.TokenStream, placement: training.Placement):
+        self.config, self.stream, self.placement = config, stream, placement
+        self.step = score_step(config.decoder, placement.batches(), placement.replicated)
         self.last: tuple[int, dict[str, Any]] | None = None
 
     def __call__(self, state: training.TrainState) -> dict[str, Any]:
-        self.last = int(state.step), _evaluate(self.config, self.stream, self.step, state.evaluated)
+        self.last = int(state.step), self.score(state.evaluated)
         return self.last[1]
+
+    def score(self, params: Any) -> dict[str, Any]:
+        """The scores of parameters that lie on the mesh; each process reads its share of the windows."""
+        config, placement = self.config, self.placement
+        scored = config.context if config.eval_scored is None else config.eval_scored
+        windows = data.EvaluationWindows(context=config.context, scored=scored)
+        batch_size = config.batch_size if config.eval_batch_size is None else config.eval_batch_size
+        # Rows without a token fill up the batch where it does not divide among the devices.
+        rows = math.ceil(batch_size / placement.mesh.shape["data"]) * placement.mesh.shape["data"]
+        batches = data.evaluation_batches(self.stream, windows, rows, jax.process_index(), jax.process_count())
+        with jax.set_mesh(placement.mesh):
+            return score(self.step, params, map(placement.feed, batches), self.stream.words).report()
 
     def of(self, state: training.TrainState) -> dict[str, Any]:
         """The scores of ``state``, which a run that was complete already has not computed."""
@@ -226,13 +241,6 @@ def _options(config: Experiment) -> training.TrainOptions:
     )
 
 
-def _evaluate(config: Experiment, stream: data.TokenStream, step: Any, params: Any) -> dict[str, Any]:
-    scored = config.context if config.eval_scored is None else config.eval_scored
-    windows = data.EvaluationWindows(context=config.context, scored=scored)
-    batch_size = config.batch_size if config.eval_batch_size is None else config.eval_batch_size
-    return score(step, params, data.evaluation_batches(stream, windows, batch_size), stream.words).report()
-
-
 def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, Any]:
     """Scores the last checkpoint of ``workdir`` on a whole split.
 
@@ -240,15 +248,21 @@ def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, A
       ValueError: if the workdir was trained with another model.
       FileNotFoundError: if it has no checkpoint.
     """
-    params, step = restore(config, workdir)
+    placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
+    params, step = restore(config, workdir, placement.replicated)
     stream = config.source.load(split)
-    report = _evaluate(config, stream, score_step(config.decoder), params)
+    report = _Scorer(config, stream, placement).score(params)
     # A yardstick beside the score: what a general compressor makes of the same tokens.
     return {**report, "xz_bits": stream.xz_bits, "step": step, "split": split, "data": stream.description}
 
 
-def restore(config: Experiment, workdir: str) -> tuple[Any, int]:
+def restore(config: Experiment, workdir: str, sharding: jax.sharding.Sharding | None = None) -> tuple[Any, int]:
     """The parameters to evaluate of the last checkpoint, and its step.
+
+    Args:
+      config: the experiment.
+      workdir: where it was trained.
+      sharding: where every parameter is to lie; None: on the first device.
 
     Raises:
       ValueError: if they are those of another model.
@@ -268,14 +282,14 @@ def restore(config: Experiment, workdir: str) -> tuple[Any, int]:
         differing = [k for k in mine if k not in ("remat",) and json.dumps(mine[k]) != json.dumps((saved or {}).get(k))]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
-        return checkpoints.restore_params(steps[-1]), steps[-1]
+        return checkpoints.restore_params(steps[-1], sharding), steps[-1]
 
 
-def write(config: Experiment, workdir: str, prompt: bytes, length: int, options: SamplingOptions, seed: int) -> bytes:
-    """Continues ``prompt`` to ``length`` bytes with the model of ``workdir``."""
+def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
+    """Continues each of ``prompts``, uint8 ``[B, P]``, to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``."""
     params, _ = restore(config, workdir)
-    tokens = jax.numpy.asarray([list(prompt)], jax.numpy.int32).reshape(1, len(prompt))
-    return bytes(sample(config.decoder, params, tokens, length, options, jax.random.key(seed))[0].tolist())
+    tokens = jax.numpy.asarray(prompts, jax.numpy.int32)
+    return np.asarray(sample(config.decoder, params, tokens, length, options, jax.random.key(seed))).astype(np.uint8)
 
 
 def parameters(config: Experiment) -> dict[str, Any]:

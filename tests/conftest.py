@@ -10,3 +10,8 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 # The pattern strategies are drawn by the fuzzers of the kernels too, whose folders are collected first.
 sys.path.append(str(Path(__file__).parent / "patterns"))
+
+
+def pytest_addoption(parser):
+    """Another number for ``make fuzz FUZZ_SEED=number``."""
+    parser.addoption("--fuzz-seed", type=int, default=0, help="draws other cases for the tests marked fuzz")

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import tyro
 
 from efficient_attn import training
 from efficient_attn.commands.errors import parser_in_one_line
+from efficient_attn.commands.processes import Processes
 from efficient_attn.data import Split
 from efficient_attn.experiment import Experiment, load_config
 from efficient_attn.experiment import evaluate as evaluate_experiment
@@ -20,9 +22,15 @@ from efficient_attn.experiment import train as train_experiment
 def train(arguments: Sequence[str] | None = None) -> None:
     """Trains, draws the loss curve, and prints the final scores."""
     config, options = _read("train.py", _Train, arguments)
-    report = train_experiment(config, options.workdir)
+    options.join()
     try:
-        training.draw_curve(Path(options.workdir))
+        report = train_experiment(config, options.workdir)
+    except training.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        raise
+    try:
+        if jax.process_index() == 0:
+            training.draw_curve(Path(options.workdir))
     except ModuleNotFoundError as error:
         print(f"no loss curve was drawn: {error}", file=sys.stderr)
     print(json.dumps(report))
@@ -31,17 +39,18 @@ def train(arguments: Sequence[str] | None = None) -> None:
 def evaluate(arguments: Sequence[str] | None = None) -> None:
     """Scores a split and prints the scores."""
     config, options = _read("eval.py", _Evaluate, arguments)
+    options.join()
     print(json.dumps(evaluate_experiment(config, options.workdir, options.split)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Train:
+class _Train(Processes):
     workdir: str
     """Where checkpoints, logs and the loss curve go; a run that is there already goes on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Evaluate:
+class _Evaluate(Processes):
     workdir: str
     """Where the run to score is."""
     split: Split = "validation"

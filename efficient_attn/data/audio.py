@@ -67,7 +67,7 @@ class AudioFiles:
         path = self._existing()
         if path.is_dir():
             return self._load_folder(path, split)
-        tokens = mu_law_encode(_read_npy(path) if path.suffix == ".npy" else _read_wav(path)[0])
+        tokens = read_sound(path)
         part = tokens[split_by_position(len(tokens), self.splits)[split]]
         if not len(part):
             raise ValueError(f"no sample of {path} falls to {split!r}: it has {len(tokens)}, splits are {self.splits}")
@@ -96,6 +96,24 @@ class AudioFiles:
             raise ValueError(f"the files under {folder} have different sample rates, {sorted(rates)} Hz: resample them")
         tokens = np.concatenate([mu_law_encode(samples) for samples, _ in read])
         return _stream(tokens, f"{split} of folder {folder.name}, {len(files):,} files at {rates.pop():,} Hz")
+
+
+def read_sound(file: Path) -> UInt8[np.ndarray, " length"]:
+    """The tokens of a ``.wav`` or ``.npy`` file.
+
+    Raises:
+        ValueError: It holds no sound.
+    """
+    return mu_law_encode(_read_npy(file) if file.suffix == ".npy" else _read_wav(file)[0])
+
+
+def write_wav(file: Path, tokens: UInt8[np.ndarray, " length"], rate: int) -> None:
+    """Writes tokens as 16-bit PCM of one channel, at ``rate`` samples per second."""
+    with wave.open(str(file), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes(np.rint(mu_law_decode(tokens) * 32767).astype("<i2").tobytes())
 
 
 def _stream(tokens: UInt8[np.ndarray, " length"], origin: str) -> TokenStream:

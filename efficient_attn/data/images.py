@@ -5,6 +5,7 @@ Equal images fall to the same split, because the split is chosen by a hash of th
 
 import dataclasses
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from efficient_attn.data.splits import Split, SplitFractions, check_fractions, s
 from efficient_attn.data.stream import TokenStream
 
 _ARRAY_REMEDY = "numpy.save the images as uint8 [count, height, width, 3] and point ImageArray(path=...) at the file"
+# White pixels between the images of a grid.
+_GAP = 2
 _FOLDER_REMEDY = "point ImageFolder(path=...) at a folder of PNG or JPEG files"
 
 
@@ -97,7 +100,7 @@ class ImageFolder:
             ModuleNotFoundError: Pillow is not installed.
         """
         folder, files = self._files()
-        images = [_read_square(file, self.size) for file in files_of_split(folder, files, self.splits, split)]
+        images = [read_image(file, self.size, self.size) for file in files_of_split(folder, files, self.splits, split)]
         return _stream(np.stack(images), f"{split} of folder {folder.name}")
 
     def fingerprint(self) -> str:
@@ -119,14 +122,36 @@ def _stream(images: UInt8[np.ndarray, "count height width 3"], origin: str) -> T
     )
 
 
-def _read_square(file: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
+def read_image(file: Path, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """A PNG or JPEG, scaled and cropped in the middle to a size.
+
+    Raises:
+        ModuleNotFoundError: Pillow is not installed.
+        ValueError: The file is not an image.
+    """
     pillow = _pillow()
     try:
         with pillow.Image.open(io.BytesIO(read_file(file))) as image:
-            square = pillow.ImageOps.fit(image.convert("RGB"), (size, size), pillow.Image.Resampling.LANCZOS)
+            fitted = pillow.ImageOps.fit(image.convert("RGB"), (width, height), pillow.Image.Resampling.LANCZOS)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{file} is not a readable image: {error}") from error
-    return np.asarray(square)
+    return np.asarray(fitted)
+
+
+def write_png(file: Path, images: UInt8[np.ndarray, "count height width 3"]) -> None:
+    """Writes images in a grid that is about as high as wide, two white pixels apart.
+
+    Raises:
+        ModuleNotFoundError: Pillow is not installed.
+    """
+    count, height, width, _ = images.shape
+    columns = math.ceil(math.sqrt(count))
+    down, across = height + _GAP, width + _GAP
+    grid = np.full((math.ceil(count / columns) * down - _GAP, columns * across - _GAP, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        row, column = divmod(i, columns)
+        grid[row * down : row * down + height, column * across : column * across + width] = image
+    _pillow().Image.fromarray(grid).save(file)
 
 
 def _pillow():
@@ -135,5 +160,5 @@ def _pillow():
         import PIL.Image
         import PIL.ImageOps
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("ImageFolder needs Pillow: pip install 'efficient-attn[images]'") from error
+        raise ModuleNotFoundError("image files need Pillow: pip install 'efficient-attn[images]'") from error
     return PIL

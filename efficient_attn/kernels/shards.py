@@ -3,9 +3,13 @@
 The kernels are not for the compiler to partition: a Pallas kernel cannot be, and a scan over slabs would be gathered.
 """
 
+import dataclasses
+import functools
+import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType
 
 from efficient_attn.kernels.problem import Problem, Settings
@@ -31,14 +35,14 @@ def attend_sharded(
     batch, heads = _axes(problem, query_spec)
     if not batch and not heads:
         return run(settings, problem)
-    mesh = jax.sharding.get_abstract_mesh()
-    _check_heads(mesh, settings, problem, heads)
+    names = () if heads is None else heads if isinstance(heads, tuple) else (heads,)
+    run_own = _with_own_patterns(run, settings, names, _devices(problem, names))
     specs = _specs(problem, batch, heads)
     out = (jax.P(batch, None, heads, None, None), jax.P(batch, None, heads, None))
     # The trees are flattened because a spec of None inside a pytree node would be read as an absent node.
     leaves, tree = jax.tree.flatten(problem)
     flat = jax.shard_map(
-        lambda *parts: run(settings, jax.tree.unflatten(tree, parts)),
+        lambda *parts: run_own(jax.tree.unflatten(tree, parts)),
         in_specs=tuple(specs),
         out_specs=out,
         check_vma=False,
@@ -70,17 +74,36 @@ def _axes(problem: Problem, spec: jax.P | None):
     return b, n
 
 
-def _check_heads(mesh, settings: Settings, problem: Problem, heads) -> None:
-    names = () if heads is None else heads if isinstance(heads, tuple) else (heads,)
-    devices = 1
-    for name in names:
-        devices *= mesh.shape[name]
+def _devices(problem: Problem, names: tuple[str, ...]) -> int:
+    """How many devices share the heads."""
+    mesh = jax.sharding.get_abstract_mesh()
+    devices = math.prod(mesh.shape[name] for name in names)
     if problem.key.shape[2] % devices:
         raise ValueError(
-            f"{problem.key.shape[2]} key heads cannot be divided among {devices} devices of mesh axis {heads!r}"
+            f"{problem.key.shape[2]} key heads cannot be divided among {devices} devices of mesh axes {', '.join(names)}"
         )
-    if devices > 1 and isinstance(settings.pattern, PerHead):
-        raise NotImplementedError("per-head patterns with heads sharded over devices: shard the batch instead")
+    return devices
+
+
+def _with_own_patterns(
+    run: Run, settings: Settings, names: tuple[str, ...], devices: int
+) -> Callable[[Problem], tuple[jax.Array, jax.Array]]:
+    """``run`` on one device's heads, with the patterns of these heads.
+
+    All devices run one program: where their patterns differ it has a branch for each distinct list of them, and a device takes
+    its own.
+    """
+    pattern = settings.pattern
+    if devices == 1 or not isinstance(pattern, PerHead):
+        return functools.partial(run, settings)
+    count = len(pattern.patterns) // devices
+    lists = [PerHead(pattern.patterns[first : first + count]) for first in range(0, len(pattern.patterns), count)]
+    distinct = list(dict.fromkeys(lists))
+    branches = [functools.partial(run, dataclasses.replace(settings, pattern=own)) for own in distinct]
+    if len(branches) == 1:
+        return branches[0]
+    branch_of = [distinct.index(own) for own in lists]
+    return lambda problem: jax.lax.switch(jnp.asarray(branch_of)[jax.lax.axis_index(names)], branches, problem)
 
 
 def _specs(problem: Problem, batch, heads) -> list[jax.P]:

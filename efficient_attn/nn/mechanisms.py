@@ -23,6 +23,11 @@ class Sparse:
     patterns: tuple[str, ...] = ("Causal()",)
 
     def __post_init__(self):
+        if not isinstance(self.patterns, tuple) or any(not isinstance(text, str) for text in self.patterns):
+            raise ValueError(
+                f"{type(self).__name__}.patterns must be a tuple of expressions in text, such as ('Causal()',); "
+                f"got {self.patterns!r}"
+            )
         if not self.patterns:
             raise ValueError(f"{type(self).__name__}.patterns needs at least one expression, got none")
         self.parsed()

@@ -7,8 +7,9 @@ from efficient_attn.results.record import STATUS_MEANING, Row, Table
 _INTRODUCTION = """\
 # Results
 
-Every published row that this library answers to: what was printed, the configuration and the command that evaluate it
-here, and what was measured. Written by `python -m efficient_attn results` from the records in `efficient_attn/results`;
+Every published row that this library answers to: what was printed, the configuration and the commands that train and
+evaluate it here, and what was measured; [data](data.md#data-of-the-published-rows) says what must lie in `data/` first.
+Written by `python -m efficient_attn results` from the records in `efficient_attn/results`;
 `python -m efficient_attn results --check` (a part of `make check`) fails if the page and the records differ.
 """
 
@@ -40,7 +41,7 @@ def _table(table: Table) -> str:
         if with_config:
             cells.append(f"`{row.config}`" if row.config else "")
         lines.append(_line([*cells, _outcome(row)]))
-    commands = dict.fromkeys(row.command for row in table.rows if row.command)
+    commands = dict.fromkeys(command for row in table.rows for command in row.commands)
     if commands:
         lines += ["", "```", *commands, "```"]
     return "\n".join([*lines, ""])

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Literal
 
 Status = Literal["not run", "quoted only", "not landed", "measured"]
@@ -34,6 +35,12 @@ class Row:
     status: Status
     config: str | None = None
     """Path of the configuration, from the root of the repository."""
+    flags: str = ""
+    """Fields in which the row differs from its configuration, as both programs take them."""
+    variant: str = ""
+    """Short name of those differences, which sets the row's workdir apart."""
+    protocol: str = ""
+    """Fields of the evaluation alone."""
     split: str = "test"
     """The split that the published figure is of."""
     measured: Measured | None = None
@@ -46,10 +53,18 @@ class Row:
         if self.status == "not run" and self.config is None:
             raise ValueError(f"a row that is 'not run' names the configuration to run, got none for {self.label!r}")
 
+        if bool(self.flags) != bool(self.variant):
+            raise ValueError(f"flags and their variant's name come together, got one of them for {self.label!r}")
+
     @property
-    def command(self) -> str | None:
-        """The command that evaluates the row."""
-        return None if self.config is None else f"python eval.py {self.config} --workdir DIR --split {self.split}"
+    def commands(self) -> tuple[str, ...]:
+        """What trains the row's model and what evaluates it; empty without a configuration."""
+        if self.config is None:
+            return ()
+        name = "_".join(filter(None, (PurePosixPath(self.config).stem, self.variant)))
+        trained = [self.config, "--workdir", f"runs/{name}", *([self.flags] if self.flags else [])]
+        scored = [*trained, *([self.protocol] if self.protocol else []), "--split", self.split]
+        return " ".join(["python", "train.py", *trained]), " ".join(["python", "eval.py", *scored])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

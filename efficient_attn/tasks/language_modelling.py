@@ -77,10 +77,15 @@ class Score:
         return report
 
 
-def score_step(model: Functional[Decoder]):
-    """A jitted function from parameters and an evaluation batch to the nats of its scored tokens and their number."""
+def score_step(model: Functional[Decoder], rows: Any = None, whole: Any = None):
+    """A jitted function from parameters and an evaluation batch to the nats of each row's scored tokens and their number.
 
-    @jax.jit
+    Args:
+      model: a decoder's form.
+      rows: sharding of the batch, for a mesh; None: as it comes.
+      whole: sharding in which every process can read the result.
+    """
+
     def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
         logits = model.module(params)(batch["tokens"])
         scored = batch["scored"] & batch["valid"]
@@ -88,7 +93,7 @@ def score_step(model: Functional[Decoder]):
         # Per row in float32: the host adds rows up in double precision, so a long split loses nothing.
         return nats.sum(-1), scored.sum(-1)
 
-    return step
+    return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)
 
 
 def score(step: Any, params: Any, batches: Any, words: int | None) -> Score:

@@ -91,16 +91,16 @@ class Checkpoints:
         items = self._load(_items(state), step)
         return TrainState(params=items["params"], ema=items.get("ema"), **items["rest"])
 
-    def restore_params(self, step: int | None = None, params: PyTree = None) -> PyTree:
+    def restore_params(self, step: int | None = None, sharding: jax.sharding.Sharding | None = None) -> PyTree:
         """Returns the parameters to evaluate (their average if one was kept).
 
         Args:
           step: the checkpoint; ``None``: the last one.
-          params: shapes and shardings to restore to; ``None``: as saved, on the first device.
+          sharding: where each of them is to lie; ``None``: on the first device.
         """
         saved = self._metadata_of(step).metadata
         name = "ema" if "ema" in saved else "params"
-        return self._load({name: _on_first_device(saved[name]) if params is None else params}, step)[name]
+        return self._load({name: _placed(saved[name], sharding)}, step)[name]
 
     def metadata(self, step: int | None = None) -> dict[str, Any]:
         """Returns what was saved beside the arrays: config, data fingerprint, versions."""
@@ -129,7 +129,7 @@ class Checkpoints:
             # One by one: when one of several fails, Orbax abandons the others and Python warns of it.
             loaded = {
                 name: self._orbax.load_checkpointables(step, {name: tree})[name]
-                for name, tree in (wanted | {"checksum": _on_first_device(sums)}).items()
+                for name, tree in (wanted | {"checksum": _placed(sums)}).items()
             }
             sums = loaded.pop("checksum")
             check_sums(loaded, sums)
@@ -159,6 +159,6 @@ def _items(state: TrainState) -> dict[str, PyTree]:
     return items if state.ema is None else items | {"ema": state.ema}
 
 
-def _on_first_device(tree: PyTree) -> PyTree:
-    one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), tree)
+def _placed(tree: PyTree, sharding: jax.sharding.Sharding | None = None) -> PyTree:
+    where = jax.sharding.SingleDeviceSharding(jax.local_devices()[0]) if sharding is None else sharding
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree)

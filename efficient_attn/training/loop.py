@@ -21,7 +21,7 @@ from efficient_attn.training.report import Report
 from efficient_attn.training.sharding import Placement
 from efficient_attn.training.state import TrainState
 from efficient_attn.training.step import StepOptions, make_train_step
-from efficient_attn.training.stopping import NonFinite, Stopped, StopSignal
+from efficient_attn.training.stopping import Agreement, NonFinite, Stopped, StopSignal
 
 PyTree = Any
 
@@ -103,8 +103,9 @@ def fit(program: Program, options: TrainOptions, workdir: str | os.PathLike) -> 
             report = Report(
                 sinks, every=options.log_every, options=options.step, params=state.params, tokens=program.tokens
             )
+            agreement = Agreement(stop, program.placement.mesh)
             try:
-                return _train(program, options, _Run(checkpoints, report, stop, profiler), state, start)
+                return _train(program, options, _Run(checkpoints, report, agreement, profiler), state, start)
             except NonFinite as error:
                 checkpoints.wait()
                 saved = checkpoints.steps()
@@ -147,7 +148,7 @@ def begin(program: Program, options: TrainOptions, checkpoints: Checkpoints) -> 
 class _Run:
     checkpoints: Checkpoints
     report: Report
-    stop: StopSignal
+    agreement: Agreement
     profiler: Profiler
 
 
@@ -176,7 +177,7 @@ def _next(stream: Iterator[Batch], step: int, steps: int) -> Batch:
 
 def _pause(program: Program, options: TrainOptions, run: _Run, state: TrainState, step: int) -> None:
     """Evaluates and saves if ``step`` is one of those, and stops if a signal came."""
-    last, stopping = step == options.steps, run.stop.name
+    last, stopping = step == options.steps, run.agreement.after_step()
     evaluates = program.evaluate and (last or (options.eval_every and step % options.eval_every == 0))
     saves = last or stopping or step % options.checkpoint_every == 0
     if not (evaluates or saves):

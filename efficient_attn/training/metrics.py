@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -116,7 +117,7 @@ def describe(values: dict[str, float]) -> str:
 
 
 def open_sinks(workdir: Path, tensorboard: TensorBoardChoice, steps: int, start: int) -> list[Sink]:
-    """Returns the sinks of a run.
+    """Returns the sinks of a run; its first process writes, the others have none.
 
     Args:
       workdir: the directory for files.
@@ -127,6 +128,8 @@ def open_sinks(workdir: Path, tensorboard: TensorBoardChoice, steps: int, start:
     Raises:
       ModuleNotFoundError: if TensorBoard was asked for by name and tensorboardX is not installed.
     """
+    if jax.process_index() > 0:
+        return []
     sinks: list[Any] = []
     if tensorboard != "off":
         try:

@@ -4,6 +4,7 @@
 weight decay, multiply by the rate, and last of all project the parameters onto their constraint.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ def matrices(params: PyTree) -> PyTree:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
-# Which parameters weight decay shrinks, as a tree of booleans. Every optimizer takes one, so that they can be exchanged.
+# Which parameters weight decay shrinks, as a tree of booleans.
 Mask = Callable[[PyTree], PyTree]
 
 
@@ -81,31 +82,47 @@ def clip_step_per_tensor(inner: optax.GradientTransformation, limit: float) -> o
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AdamW:
-    """Adam with bias correction and decoupled weight decay (Loshchilov and Hutter 2019)."""
+class _Optimizer(abc.ABC):
+    """What the optimizers share: a step is the rate times a direction, and weight decay is decoupled, as in Loshchilov and
+    Hutter 2019: it adds to the direction, not to the gradient."""
+
+    weight_decay: float = 0.0
+    """Fraction of a matrix removed per update, times the learning rate."""
+
+    def __post_init__(self):
+        _check_range("weight_decay", self.weight_decay)
+
+    @abc.abstractmethod
+    def direction(self) -> tuple[optax.GradientTransformation, ...]:
+        """What turns a gradient into a direction of ascent, in order, before weight decay and rate."""
+
+    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
+        """Returns the whole transformation; ``decayed`` marks the parameters that weight decay shrinks."""
+        decay = [optax.add_decayed_weights(self.weight_decay, mask=decayed)] if self.weight_decay else []
+        return optax.chain(*self.direction(), *decay, scale_by_rate(schedule))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdamW(_Optimizer):
+    """Adam with bias correction."""
 
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
     """Added to the root of the second moment."""
-    weight_decay: float = 0.0
-    """Fraction of a matrix removed per update, times the learning rate."""
 
     def __post_init__(self):
+        super().__post_init__()
         _check_range("b1", self.b1, 1.0)
         _check_range("b2", self.b2, 1.0)
         _check_range("eps", self.eps)
-        _check_range("weight_decay", self.weight_decay)
 
-    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
-        """Returns the transformation; ``decayed`` marks the parameters that weight decay shrinks."""
-        adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
-        decay = optax.add_decayed_weights(self.weight_decay, mask=decayed)
-        return optax.chain(adam, *([decay] if self.weight_decay else []), scale_by_rate(schedule))
+    def direction(self) -> tuple[optax.GradientTransformation, ...]:
+        return (optax.scale_by_adam(self.b1, self.b2, self.eps),)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Adagrad:
+class Adagrad(_Optimizer):
     """``step = rate * g / (sqrt(sum of g^2) + eps)``, from an empty accumulator as in PyTorch."""
 
     eps: float = 1e-10
@@ -114,22 +131,21 @@ class Adagrad:
     The 'grad clip' of Adaptive Attention Span (Sukhbaatar et al. 2019) and of Sandwich Transformer, 0.03."""
 
     def __post_init__(self):
+        super().__post_init__()
         _check_range("eps", self.eps)
         if self.step_clip is not None and self.step_clip <= 0:
             raise ValueError(f"step_clip is a norm and must be positive, or None; got {self.step_clip}")
 
-    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
-        """Returns the transformation; there is no weight decay for ``decayed`` to choose."""
-        del decayed
+    def direction(self) -> tuple[optax.GradientTransformation, ...]:
         # optax adds eps under the root, so its square stands for eps beside the root.
         inner = optax.scale_by_rss(initial_accumulator_value=0.0, eps=self.eps**2)
         if self.step_clip is not None:
             inner = clip_step_per_tensor(inner, self.step_clip)
-        return optax.chain(inner, scale_by_rate(schedule))
+        return (inner,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Adafactor:
+class Adafactor(_Optimizer):
     """Factored second moments (Shazeer and Stern 2018), as in GShard: no first moment, absolute steps."""
 
     decay_power: float = 0.8
@@ -142,15 +158,14 @@ class Adafactor:
     """A matrix with a smaller side keeps its whole second moment."""
 
     def __post_init__(self):
+        super().__post_init__()
         _check_range("decay_power", self.decay_power, 1.0)
         if not 0 < self.decay_cap <= 1:
             raise ValueError(f"decay_cap must be in (0, 1]; got {self.decay_cap}")
         if self.update_clip <= 0:
             raise ValueError(f"update_clip is a root mean square and must be positive; got {self.update_clip}")
 
-    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
-        """Returns the transformation; there is no weight decay for ``decayed`` to choose."""
-        del decayed
+    def direction(self) -> tuple[optax.GradientTransformation, ...]:
 
         def decay(step, power):
             return jnp.minimum(1.0 - (step + 1.0) ** -power, self.decay_cap)
@@ -158,11 +173,11 @@ class Adafactor:
         rms = optax.scale_by_factored_rms(
             decay_rate=self.decay_power, decay_rate_fn=decay, min_dim_size_to_factor=self.min_factored
         )
-        return optax.chain(rms, optax.clip_by_block_rms(self.update_clip), scale_by_rate(schedule))
+        return rms, optax.clip_by_block_rms(self.update_clip)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SGD:
+class SGD(_Optimizer):
     """Gradient descent; the momentum buffer is free of the rate, as in PyTorch and in fairseq's NAG."""
 
     momentum: float = 0.0
@@ -170,15 +185,13 @@ class SGD:
     """Nesterov's variant of the same buffer."""
 
     def __post_init__(self):
+        super().__post_init__()
         _check_range("momentum", self.momentum, 1.0)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs momentum > 0; got momentum=0.0")
 
-    def build(self, schedule: Rate, decayed: Mask = matrices) -> optax.GradientTransformation:
-        """Returns the transformation; there is no weight decay for ``decayed`` to choose."""
-        del decayed
-        trace = [optax.trace(self.momentum, self.nesterov)] if self.momentum else []
-        return optax.chain(*trace, scale_by_rate(schedule))
+    def direction(self) -> tuple[optax.GradientTransformation, ...]:
+        return (optax.trace(self.momentum, self.nesterov),) if self.momentum else ()
 
 
 Optimizer = AdamW | Adagrad | Adafactor | SGD

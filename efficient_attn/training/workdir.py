@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 ABSENT = "absent"
 
 
 def check_workdir(workdir: str | os.PathLike, learned: Mapping[str, Any], runs: Mapping[str, Any]) -> None:
-    """Claims ``workdir`` for an experiment, or checks that it is this experiment's.
+    """Claims ``workdir`` for an experiment, or checks that it is this experiment's; the first process of a run writes.
 
     Args:
       workdir: a directory; made if it is not there.
@@ -30,7 +32,8 @@ def check_workdir(workdir: str | os.PathLike, learned: Mapping[str, Any], runs: 
             raise ValueError(
                 f"{workdir} holds another experiment; use another workdir, or its settings:\n" + "\n".join(lines)
             )
-    write_json(path, {"learned": learned, "runs": runs})
+    if jax.process_index() == 0:
+        write_json(path, {"learned": learned, "runs": runs})
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,10 +1,12 @@
 """A user's own config file, small enough to train in a moment, and the text that it is trained on."""
 
+import re
+
 import numpy as np
 
 TEMPLATE = """\"\"\"A config of one's own.\"\"\"
 
-from efficient_attn.data import TextFiles
+from efficient_attn.data import AudioFiles, ImageArray, TextFiles
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import DecoderConfig, Sparse
 from efficient_attn.nn.embedding import TablePositions
@@ -19,7 +21,7 @@ CONFIG = Experiment(
         positions=TablePositions(sizes=(8, 8)),
         dropout=0.1,
     ),
-    source=TextFiles(path={path!r}),
+    source={kind}(path={path!r}),
     context=32,
     batch_size=8,
     steps=6,
@@ -31,11 +33,20 @@ CONFIG = Experiment(
 """
 
 
+def write_config_for(kind: str, data, **changes: str) -> str:
+    """Writes ``small.py`` beside ``data``, of a source's kind, with other text for some fields; returns its path."""
+    text = TEMPLATE.format(kind=kind, path=str(data))
+    for field, value in changes.items():
+        text, found = re.subn(rf"^(    {field}=).*,$", rf"\g<1>{value},", text, flags=re.MULTILINE)
+        assert found == 1, field
+    config = data.with_name("small.py")
+    config.write_text(text)
+    return str(config)
+
+
 def write_config(folder) -> str:
     """Writes ``small.py`` and its text in ``folder``, and returns the config's path."""
     text = folder / "text.txt"
     words = np.random.default_rng(0).choice(["so ", "it ", "was ", "then ", "here\n"], 800)
     text.write_text("".join(words))
-    config = folder / "small.py"
-    config.write_text(TEMPLATE.format(path=str(text)))
-    return str(config)
+    return write_config_for("TextFiles", text)

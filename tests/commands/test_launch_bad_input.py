@@ -63,6 +63,18 @@ CASES = {
     "batch that does not divide": (training("--accumulation 3"), "3"),
     "text shorter than a window": (training("--context 3000 --model.positions.sizes 3000"), "tokens are needed"),
     "mesh of 7 devices": (training("--mesh.data 7"), "7"),
+    "half of the processes' fields": (
+        training("--processes 2 --process 0"),
+        "coordinator, processes and process come together; missing: coordinator",
+    ),
+    "a process beyond the last": (
+        training("--coordinator localhost:1 --processes 2 --process 2"),
+        "process must be in 0..1, got 2",
+    ),
+    "processes found and given": (
+        training("--cluster --coordinator localhost:1 --processes 2 --process 1"),
+        "cluster finds the processes by itself",
+    ),
     "negative log interval": (training("--log-every -2"), "log_every is a number of steps, at least 1; got -2"),
     "empty file": (training("", "empty_text"), "empty.txt"),
     "missing text": (training("", "no_text"), "absent.txt"),
@@ -75,7 +87,26 @@ CASES = {
     "eval of another model": ("eval {config} --workdir {run} --model.width 32", "another model: width differ"),
     "sample without a run": ("sample --config {config} --workdir {absent}", "has no checkpoints: train first"),
     "long prompt": ("sample --config {config} --workdir {run} --prompt abcde --length 4", "the prompt has 5 tokens"),
-    "no length": ("sample --config {config} --workdir {run} --length 0", "length must be at least 1 byte, got 0"),
+    "no length": ("sample --config {config} --workdir {run} --length 0", "length must be at least 1, got 0"),
+    "no sample": ("sample --config {config} --workdir {run} --count 0", "count must be at least 1, got 0"),
+    "a picture of text": (
+        "sample --config {config} --workdir {run} --out {new}.png",
+        "--out must have no suffix or .txt",
+    ),
+    "a folder that is not there": (
+        "sample --config {config} --workdir {run} --out {absent}/a.txt",
+        "there is no folder for",
+    ),
+    "two prompts": ("sample --config {config} --workdir {run} --prompt a --prompt-file {config}", "name one of them"),
+    "a share of nothing": (
+        "sample --config {config} --workdir {run} --share 0.5",
+        "a share of --prompt-file, and none was",
+    ),
+    "more than a file": (
+        "sample --config {config} --workdir {run} --prompt-file {config} --share 2",
+        "share must be in [0, 1], got 2.0",
+    ),
+    "no prompt file": ("sample --config {config} --workdir {run} --prompt-file {absent}", "absent"),
     "length beyond positions": ("sample --config {config} --workdir {run} --length 65", "positions for 64 tokens"),
     "top_p": ("sample --config {config} --workdir {run} --top-p 1.5", "top_p must be in (0, 1], got 1.5"),
     "top_k": ("sample --config {config} --workdir {run} --top-k 0", "top_k must be at least 1, got 0"),

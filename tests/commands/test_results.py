@@ -2,10 +2,14 @@
 
 import collections
 import pathlib
+import re
+import shlex
 
 import pytest
 
 from efficient_attn.__main__ import main
+from efficient_attn.commands import launch
+from efficient_attn.experiment import parameters
 from efficient_attn.results.record import Measured, Row
 from efficient_attn.results.register import TABLES
 
@@ -80,14 +84,50 @@ def test_every_configuration_named_exists():
     assert sorted(path for path in named if not (ROOT / path).is_file()) == []
 
 
-def test_every_row_with_a_configuration_has_a_command():
-    for table in TABLES:
-        for row in table.rows:
-            if row.config:
-                # TFDS has no test split of ImageNet 64x64.
-                split = "validation" if "imagenet64" in row.config else "test"
-                assert row.command == f"python eval.py {row.config} --workdir DIR --split {split}"
-            assert (row.status == "not run") <= (row.command is not None)
+WITH_COMMANDS = [row for table in TABLES for row in table.rows if row.commands]
+
+
+def test_every_row_with_a_configuration_has_commands():
+    assert all(bool(row.commands) == bool(row.config) for table in TABLES for row in table.rows)
+    # TFDS has no test split of ImageNet 64x64.
+    splits = {row.commands[1].split()[-1] for row in WITH_COMMANDS if "imagenet64" in row.config}
+    assert splits == {"validation"}
+
+
+@pytest.fixture
+def requested(monkeypatch):
+    """Reads a printed command as its program does, and gives what it would run: the experiment and its other arguments."""
+
+    class Requested(Exception):
+        """Stands in for the run."""
+
+    def stand_in(*arguments):
+        raise Requested(*arguments)
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(launch, "train_experiment", stand_in)
+    monkeypatch.setattr(launch, "evaluate_experiment", stand_in)
+
+    def request(command):
+        _, program, *arguments = shlex.split(command)
+        with pytest.raises(Requested) as caught:
+            {"train.py": launch.train, "eval.py": launch.evaluate}[program](arguments)
+        return caught.value.args
+
+    return request
+
+
+@pytest.mark.parametrize("row", WITH_COMMANDS, ids=lambda row: row.label)
+def test_the_commands_of_a_row_are_those_of_its_experiment(row, requested):
+    (trained, where), (scored, there, split) = map(requested, row.commands)
+    assert (where, trained.model, row.split) == (there, scored.model, split)
+    if row.protocol:
+        assert f"{scored.context - scored.eval_scored:,} bytes" in row.label
+    if "tokens" in row.published:
+        assert f"{trained.context:,}" == row.published["tokens"]
+    if "params" in row.published:
+        published = float(re.search(r"\d+(?=M)", row.published["params"])[0])
+        assert parameters(trained)["parameters"] / 1e6 == pytest.approx(published, rel=0.06)
 
 
 def test_a_measurement_says_on_which_data():

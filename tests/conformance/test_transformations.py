@@ -142,15 +142,35 @@ def test_eight_devices_with_every_option(implementation, kind):
     assert_close(*on_eight_devices(implementation, PATTERNS["window"], given, arrays, dropout_rate=0.3))
 
 
+NEAR, FAR, LOCAL = P.Causal() & P.Window(left=31), P.Causal() & P.Strided(16), P.Chunk(29)
+
+
+@each_implementation
+@pytest.mark.parametrize(
+    "patterns",
+    [(NEAR, FAR, LOCAL, FAR, NEAR, LOCAL), (NEAR, FAR, LOCAL) * 2],
+    ids=["lists of their own", "the same list"],
+)
+def test_eight_devices_take_the_patterns_of_their_heads(implementation, patterns):
+    given = inputs(batch=4, heads=6, key_heads=2)
+    assert_close(*on_eight_devices(implementation, P.PerHead(patterns), given))
+
+
+@each_implementation
+def test_heads_over_two_mesh_axes_take_their_patterns(implementation):
+    pattern, given = P.PerHead([NEAR, FAR, NEAR, LOCAL, FAR, FAR, NEAR, LOCAL]), inputs(heads=8, key_heads=8)
+    one = answers(implementation, pattern, given)
+    with jax.set_mesh(mesh()):
+        eight = answers(implementation, pattern, given, query_spec=jax.P(None, None, ("data", "model")))
+    assert_close(eight, one)
+
+
 @each_implementation
 def test_patterns_per_head_shard_their_batch(implementation):
     given = inputs(batch=4)
     one = answers(implementation, PATTERNS["per head"], given)
     with jax.set_mesh(mesh()):
         eight = answers(implementation, PATTERNS["per head"], given, query_spec=jax.P("data"))
-        with pytest.raises(NotImplementedError, match="shard the batch instead"):
-            wide = P.PerHead([P.Causal(), P.Full()])
-            attend(**inputs(batch=4, heads=2), pattern=wide, query_spec=SPEC, implementation=implementation)
     assert_close(eight, one)
 
 

@@ -6,10 +6,12 @@ import math
 import chex
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
 
+from efficient_attn import patterns as P
 from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
 from efficient_attn.models.functional import count
 from efficient_attn.nn.embedding import TablePositions
@@ -150,6 +152,14 @@ def test_refuses_patterns():
         Sparse(patterns=("Casual()",))
     with pytest.raises(ValueError, match="one pattern for each of 4 heads, got 2"):
         dataclasses.replace(BASE, attention=Sparse(patterns=("PerHead((Causal(), Causal()))",)))
+
+
+@pytest.mark.parametrize("patterns", [P.Causal(), (P.Causal(),), ["Causal()"], "Causal()"], ids=repr)
+def test_refuses_patterns_that_are_not_a_tuple_of_texts(patterns, monkeypatch):
+    # A user's program does not check annotations as the tests do.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"must be a tuple of expressions in text, such as .*; got .*Causal"):
+        Sparse(patterns=patterns)
 
 
 def test_refuses_more_tokens_than_positions():

@@ -40,11 +40,17 @@ def test_adamw_second_step_by_hand():
     np.testing.assert_allclose(trail[1], -1 - first / np.sqrt(second), rtol=1e-6)
 
 
-def test_adamw_takes_the_callers_mask():
-    params = {"stacked_bias": jnp.ones((2, 3))}
-    optimizer = AdamW(weight_decay=0.5).build(constant(0.1), lambda tree: jax.tree.map(lambda _: False, tree))
-    (after,) = run(optimizer, params, [jax.tree.map(jnp.zeros_like, params)])
-    chex.assert_trees_all_equal(after, params)
+@pytest.mark.parametrize("optimizer", [AdamW, Adagrad, Adafactor, SGD])
+def test_weight_decay_is_decoupled_and_the_mask_is_the_callers(optimizer):
+    params = {"kernel": jnp.full((2, 3), 2.0), "stacked_bias": jnp.full((2, 3), 2.0)}
+    gradient = {"kernel": jnp.full((2, 3), 0.5), "stacked_bias": jnp.full((2, 3), 0.5)}
+    kernels = lambda tree: {name: name == "kernel" for name in tree}  # noqa: E731
+    (plain,) = run(optimizer().build(constant(0.1)), params, [gradient])
+    (after,) = run(optimizer(weight_decay=0.5).build(constant(0.1), kernels), params, [gradient])
+    chex.assert_trees_all_equal(after["stacked_bias"], plain["stacked_bias"])
+    np.testing.assert_allclose(after["kernel"], plain["kernel"] - 0.1 * 0.5 * 2.0, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"weight_decay .* got -0.1"):
+        optimizer(weight_decay=-0.1)
 
 
 def test_adagrad_divides_by_the_root_of_the_sum():
