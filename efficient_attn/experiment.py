@@ -13,7 +13,6 @@ from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
 from efficient_attn.models import Decoder, DecoderConfig, Functional
 from efficient_attn.models.functional import count
-from efficient_attn.nn.embedding import check_length
 from efficient_attn.nn.stack import matrices
 from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
 
@@ -99,7 +98,7 @@ class Experiment:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.eval_scored is not None and not 1 <= self.eval_scored <= self.context:
             raise ValueError(f"eval_scored must be in 1..context ({self.context}), got {self.eval_scored}")
-        check_length(self.model.positions, self.context)
+        self.model.check_context(self.context)
 
     @property
     def decoder(self) -> Functional[Decoder]:
@@ -169,7 +168,9 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     evaluate = _Scorer(config, held_out)
     program = training.Program(
         objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
-        optimizer=training.chain(config.optimizer.build(rate, matrices), clip_norm=config.clip_norm),
+        optimizer=training.chain(
+            config.optimizer.build(rate, matrices), clip_norm=config.clip_norm, trained=config.decoder.trained()
+        ),
         params=config.decoder.init,
         batches=batches.iterate,
         evaluate=evaluate,
@@ -280,5 +281,6 @@ def write(config: Experiment, workdir: str, prompt: bytes, length: int, options:
 
 def parameters(config: Experiment) -> dict[str, Any]:
     """How many parameters the model has, in all and by part; nothing is allocated."""
-    shapes = config.decoder.shapes()
-    return {"parameters": count(shapes), "parts": {name: count(part) for name, part in shapes.items()}}
+    shapes, trained = config.decoder.shapes(), config.decoder.trained()
+    parts = {name: count(part, trained[name]) for name, part in shapes.items()}
+    return {"parameters": sum(parts.values()), "parts": parts}

@@ -5,3 +5,4 @@ from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
 from efficient_attn.models.functional import Functional as Functional
 from efficient_attn.nn.mechanisms import AdaptivelySparse as AdaptivelySparse
 from efficient_attn.nn.mechanisms import Sparse as Sparse
+from efficient_attn.nn.mechanisms import Synthesizer as Synthesizer

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.attention import SelfAttention
+from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.patterns.algebra import Pattern
@@ -18,9 +18,7 @@ NormPlace = Literal["pre", "post"]
 class Block(nnx.Module):
     """``h + attention(norm(h))``, then the same with the feed-forward; norms after the sums where ``norm`` is "post"."""
 
-    def __init__(
-        self, attention: SelfAttention, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs
-    ):
+    def __init__(self, attention: Attention, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
         self.attention, self.feedforward, self.norm = attention, feedforward, norm
         # Statistics and the residual stream stay float32 whatever the products are computed in.
         self.attention_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)

@@ -97,8 +97,13 @@ class Stack(nnx.Module):
         cycled = [stacked(make(p)) for p in self.patterns] if self.cycle else []
         return cycled, [make(p) for _, p in zip(self.rest, self.patterns, strict=False)]
 
+    @property
+    def cached_sizes(self) -> tuple[int, int]:
+        """Features of a key head and of a value head in a cache."""
+        return (*self.cycle, *self.rest)[0].attention.sizes
+
     def _cycles(self) -> int:
-        return self.cycle[0].attention.query.kernel.shape[0] if self.cycle else 0
+        return self.cycle[0].attention.output.kernel.shape[0] if self.cycle else 0
 
     def _split(self, keys: jax.Array | None):
         """The layers' keys as ``[cycles, places]`` and those of the rest."""

@@ -34,6 +34,8 @@ class Row:
     status: Status
     config: str | None = None
     """Path of the configuration, from the root of the repository."""
+    options: str = ""
+    """What the row changes of the configuration, as arguments."""
     split: str = "test"
     """The split that the published figure is of."""
     measured: Measured | None = None
@@ -49,7 +51,9 @@ class Row:
     @property
     def command(self) -> str | None:
         """The command that evaluates the row."""
-        return None if self.config is None else f"python eval.py {self.config} --workdir DIR --split {self.split}"
+        if self.config is None:
+            return None
+        return f"python eval.py {self.config} --workdir DIR --split {self.split} {self.options}".rstrip()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

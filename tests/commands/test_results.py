@@ -86,7 +86,8 @@ def test_every_row_with_a_configuration_has_a_command():
             if row.config:
                 # TFDS has no test split of ImageNet 64x64.
                 split = "validation" if "imagenet64" in row.config else "test"
-                assert row.command == f"python eval.py {row.config} --workdir DIR --split {split}"
+                wanted = f"python eval.py {row.config} --workdir DIR --split {split} {row.options}"
+                assert row.command == wanted.rstrip()
             assert (row.status == "not run") <= (row.command is not None)
 
 
