@@ -154,6 +154,19 @@ class SynthesizerAttention(Attention):
         second = jax.nn.sigmoid(self.weights[...].astype(jnp.float32))
         return jnp.broadcast_to(jnp.stack([1 - second, second]), (kinds, self.heads))
 
+    def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "... N T T"]:
+        """The scores of all pairs, kinds mixed, dot products scaled; without a batch axis where they need no input.
+
+        Cost: O(B N T^2) memory; ``__call__`` keeps no dot products.
+        """
+        query, key, _ = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
+        scores = self._synthesize(x, 0, x.shape[1])
+        if query is None:
+            return scores
+        key = jnp.repeat(key, self.heads // self.key_heads, axis=2)
+        products = jnp.einsum("btnh,bsnh->bnts", query, key) * query.shape[3] ** -0.5
+        return products if scores is None else products + scores
+
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None
     ) -> Float[Array, "B T D"]:

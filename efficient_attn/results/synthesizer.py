@@ -39,8 +39,8 @@ TRANSLATION = Table(
         _model("dense + vanilla", "dense dot_product", "74M", "27.57", "41.38", "70M", "37.27"),
         _model("random + vanilla", "random dot_product", "73M", "28.47", "41.85", "70M", "40.05"),
     ),
-    note="BLEU in percent; perplexity per word. The column of parameters is inconsistent in itself. The configurations are those of "
-    "LM1B; translation is not landed.",
+    note="BLEU in percent; perplexity per word. The column of parameters is inconsistent in itself. The configurations "
+    "are those of LM1B; translation is not landed.",
 )
 
 GLUE = Table(
