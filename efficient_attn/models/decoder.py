@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.block import Block, NormPlace, drop
+from efficient_attn.nn.block import Block, NormPlace
 from efficient_attn.nn.cache import empty_cache, slots
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import (
     Embedding,
     Positions,
@@ -103,6 +104,8 @@ class Decoder(nnx.Module):
     """A language model: each token's distribution given those before it."""
 
     def __init__(self, config: DecoderConfig, *, key: jax.Array):
+        if type(config.attention) not in MODULES:
+            raise ValueError(f"{type(config.attention).__name__} has a decoder of its own; see decoder_of")
         self.config = config
         init = Initialization(config.initialization, config.depth)
         embedding_key, stack_key, norm_key = jax.random.split(key, 3)

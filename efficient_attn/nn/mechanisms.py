@@ -9,6 +9,7 @@ from typing import Any
 
 from efficient_attn.nn.attention import SelfAttention
 from efficient_attn.nn.entmax_attention import EntmaxAttention
+from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.synthesizer_attention import Synthesizer, SynthesizerAttention
 
@@ -26,9 +27,10 @@ class AdaptivelySparse(Sparse):
             raise ValueError(f"alpha must be at least 1 (the softmax), or None to learn it; got {self.alpha}")
 
 
-Mechanism = Sparse | AdaptivelySparse | Synthesizer
+Mechanism = Sparse | AdaptivelySparse | Synthesizer | AdaptiveSpan
 
-# What makes the attention of one layer, from the arguments of ``SelfAttention``.
+# What makes the attention of one layer of a ``Decoder``, from the arguments of ``SelfAttention``. ``AdaptiveSpan`` has a decoder of
+# its own, since it carries a memory from one segment to the next.
 MODULES: Mapping[type, Callable[[Any], Callable[..., SelfAttention]]] = MappingProxyType(
     {
         Sparse: lambda mechanism: SelfAttention,

@@ -113,10 +113,12 @@ class Stack(nnx.Module):
         return keys[:cycled].reshape(-1, len(self.patterns)), keys[cycled:]
 
     def _checkpointed(self, pattern: Pattern, dropout: float):
-        run = lambda block, x, key: block(x, pattern, dropout, key)  # noqa: E731
-        if self.remat == "none":
-            return run
-        return jax.checkpoint(run, policy=_POLICIES[self.remat])
+        return checkpointed(lambda block, x, key: block(x, pattern, dropout, key), self.remat)
+
+
+def checkpointed(run: Callable[..., Any], remat: Remat) -> Callable[..., Any]:
+    """``run``, of whose results the backward pass recomputes what ``remat`` says."""
+    return run if remat == "none" else jax.checkpoint(run, policy=_POLICIES[remat])
 
 
 def matrices(params: Any) -> Any:
