@@ -1,7 +1,6 @@
 """An experiment: a config of everything, and what it becomes. The only file that knows data, models, tasks and trainer alike."""
 
 import dataclasses
-import functools
 import importlib.util
 import json
 from pathlib import Path
@@ -11,10 +10,11 @@ import jax
 
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
-from efficient_attn.models import Decoder, DecoderConfig, Functional
+from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, decoder_of
 from efficient_attn.models.functional import count
+from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.stack import matrices
-from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
+from efficient_attn.reading import Evaluator, Windows, reading_of
 
 Source = (
     data.StandardLibrary
@@ -101,20 +101,20 @@ class Experiment:
         self.model.check_context(self.context)
 
     @property
-    def decoder(self) -> Functional[Decoder]:
+    def decoder(self) -> Functional[Any]:
         """The model's form."""
-        return _decoder(self.model)
+        return decoder_of(self.model)
+
+    @property
+    def reading(self) -> Windows:
+        """How the model reads its data."""
+        names = ("model", "context", "batch_size", "seed", "label_smoothing", "eval_scored", "eval_batch_size")
+        return reading_of(**{name: getattr(self, name) for name in names})
 
     def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is learned and how it runs, as JSON objects."""
         whole = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {k: v for k, v in whole.items() if k not in _RUNS}, {k: v for k, v in whole.items() if k in _RUNS}
-
-
-@functools.lru_cache(maxsize=16)
-def _decoder(config: DecoderConfig) -> Functional[Decoder]:
-    """One form per config, so that programs compiled for it are found again."""
-    return Functional(lambda key: Decoder(config, key=key))
 
 
 def _plain(value: Any) -> Any:
@@ -159,20 +159,25 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     stream = config.source.load("train")
     held_out = config.source.load("validation")
     placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
-    batches, options = _batches(config, stream), _options(config)
+    reading, options = config.reading, _options(config)
+    batches = reading.batches(stream)
     rate = config.schedule.build(config.steps)
     # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
     placement.check_batch(batches.at(0), config.accumulation)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
-    evaluate = _Scorer(config, held_out)
+    evaluate = _Scorer(reading.evaluator(), held_out)
+    optimizer = config.optimizer.build(rate, matrices)
     program = training.Program(
-        objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
+        **reading.program(),
+        batches=batches.iterate,
         optimizer=training.chain(
-            config.optimizer.build(rate, matrices), clip_norm=config.clip_norm, trained=config.decoder.trained()
+            optimizer,
+            clip_norm=config.clip_norm,
+            constraint=reading.constraint(),
+            trained=config.decoder.trained(),
         ),
         params=config.decoder.init,
-        batches=batches.iterate,
         evaluate=evaluate,
         placement=placement,
         tokens="loss",
@@ -185,29 +190,17 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
 class _Scorer:
     """Scores states on a held-out split, and remembers the last, which is both logged and reported."""
 
-    def __init__(self, config: Experiment, stream: data.TokenStream):
-        self.config, self.stream, self.step = config, stream, score_step(config.decoder)
+    def __init__(self, evaluate: Evaluator, stream: data.TokenStream):
+        self.evaluate, self.stream = evaluate, stream
         self.last: tuple[int, dict[str, Any]] | None = None
 
     def __call__(self, state: training.TrainState) -> dict[str, Any]:
-        self.last = int(state.step), _evaluate(self.config, self.stream, self.step, state.evaluated)
+        self.last = int(state.step), self.evaluate(state.evaluated, self.stream)
         return self.last[1]
 
     def of(self, state: training.TrainState) -> dict[str, Any]:
         """The scores of ``state``, which a run that was complete already has not computed."""
         return self.last[1] if self.last and self.last[0] == int(state.step) else self(state)
-
-
-def _batches(config: Experiment, stream: data.TokenStream) -> data.TrainingBatches:
-    return data.TrainingBatches(
-        stream=stream,
-        context=config.context,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        align=stream.record_length,
-    )
 
 
 def _options(config: Experiment) -> training.TrainOptions:
@@ -227,13 +220,6 @@ def _options(config: Experiment) -> training.TrainOptions:
     )
 
 
-def _evaluate(config: Experiment, stream: data.TokenStream, step: Any, params: Any) -> dict[str, Any]:
-    scored = config.context if config.eval_scored is None else config.eval_scored
-    windows = data.EvaluationWindows(context=config.context, scored=scored)
-    batch_size = config.batch_size if config.eval_batch_size is None else config.eval_batch_size
-    return score(step, params, data.evaluation_batches(stream, windows, batch_size), stream.words).report()
-
-
 def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, Any]:
     """Scores the last checkpoint of ``workdir`` on a whole split.
 
@@ -243,7 +229,7 @@ def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, A
     """
     params, step = restore(config, workdir)
     stream = config.source.load(split)
-    report = _evaluate(config, stream, score_step(config.decoder), params)
+    report = config.reading.evaluator()(params, stream)
     # A yardstick beside the score: what a general compressor makes of the same tokens.
     return {**report, "xz_bits": stream.xz_bits, "step": step, "split": split, "data": stream.description}
 
@@ -276,7 +262,11 @@ def write(config: Experiment, workdir: str, prompt: bytes, length: int, options:
     """Continues ``prompt`` to ``length`` bytes with the model of ``workdir``."""
     params, _ = restore(config, workdir)
     tokens = jax.numpy.asarray([list(prompt)], jax.numpy.int32).reshape(1, len(prompt))
-    return bytes(sample(config.decoder, params, tokens, length, options, jax.random.key(seed))[0].tolist())
+    attention = config.model.attention
+    limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None
+    return bytes(
+        sample(decoder_of(config.model, limits), params, tokens, length, options, jax.random.key(seed))[0].tolist()
+    )
 
 
 def parameters(config: Experiment) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class SegmentDecoder(nnx.Module):
 
     Args:
       config: sizes and choices; its ``attention`` is an AdaptiveSpan. Its ``positions`` have no part in the model.
-      limits: tokens that each layer sees in decoding and in new memories; None: the attention's limit.
+      limits: tokens that each layer sees in decoding; None: the attention's limit. Elsewhere the memory decides.
       key: randomness of the initial parameters.
     """
 
@@ -92,15 +92,6 @@ class SegmentDecoder(nnx.Module):
         after = {"layers": held, "last": tokens[:, -1], "begun": jnp.ones_like(memory["begun"])}
         return Reading(self._logits(x), penalty, after)
 
-    def empty_memory(self, batch: int) -> Memory:
-        """The memory before the first segment."""
-        dtype = jnp.dtype(self.config.precision.compute)
-        layers = [
-            {"inputs": jnp.zeros((batch, limit, self.config.width), dtype), "known": jnp.zeros(batch, jnp.int32)}
-            for limit in self.limits
-        ]
-        return {"layers": layers, "last": jnp.zeros(batch, jnp.int32), "begun": jnp.zeros(batch, bool)}
-
     def init_cache(self, batch: int, length: int) -> list[Cache]:
         """An empty cache for decoding up to ``length`` tokens: only slots that the limits can still use."""
         sizes, dtype = self.layers[0].attention.sizes, jnp.dtype(self.config.precision.compute)
@@ -136,6 +127,16 @@ class SegmentDecoder(nnx.Module):
         return self.embedding.logits(x.astype(jnp.dtype(self.config.precision.compute)))
 
 
+def empty_memory(config: DecoderConfig, limits: tuple[int, ...], batch: int) -> Memory:
+    """The memory before the first segment, with room for so many tokens in each layer."""
+    dtype = jnp.dtype(config.precision.compute)
+    layers = [
+        {"inputs": jnp.zeros((batch, limit, config.width), dtype), "known": jnp.zeros(batch, jnp.int32)}
+        for limit in limits
+    ]
+    return {"layers": layers, "last": jnp.zeros(batch, jnp.int32), "begun": jnp.zeros(batch, bool)}
+
+
 def forget(memory: Memory, rows: Bool[Array, " B"]) -> Memory:
     """The memory with nothing known in ``rows``: there another text begins."""
     layers = [layer | {"known": jnp.where(rows, 0, layer["known"])} for layer in memory["layers"]]
@@ -145,6 +146,11 @@ def forget(memory: Memory, rows: Bool[Array, " B"]) -> Memory:
 def resize(memory: Memory, limits: tuple[int, ...]) -> Memory:
     """The memory with room for ``limits`` tokens: the oldest are dropped, or empty slots put before them."""
     return memory | {"layers": [_resized(layer, limit) for layer, limit in zip(memory["layers"], limits, strict=True)]}
+
+
+def initial_limits(config: DecoderConfig) -> tuple[int, ...]:
+    """``limits_of`` the initial parameters, whose learned spans are 0."""
+    return (config.attention.limit_of(np.zeros(1)),) * config.depth
 
 
 def limits_of(config: DecoderConfig, params: Any) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import pytest
 from efficient_attn.models import AdaptiveSpan, Decoder, DecoderConfig, decoder_of
 from efficient_attn.models.segment_decoder import (
     clamp_spans,
+    empty_memory,
     forget,
     limits_of,
     mean_spans,
@@ -39,10 +40,14 @@ def initial(config, longest=0.4):
     return params
 
 
+def fresh(limits=None):
+    return empty_memory(BASE, limits or (LIMIT,) * 3, BATCH)
+
+
 def read(config, params, pieces, limits=None):
     model = decoder_of(config, limits)
     run = jax.jit(lambda p, t, m: model.module(p)(t, m))
-    memory, logits = model.module(params).empty_memory(BATCH), []
+    memory, logits = fresh(limits), []
     for piece in pieces:
         reading = run(params, piece, memory)
         memory = reading.memory
@@ -107,15 +112,15 @@ def test_a_row_that_begins_again_remembers_nothing():
     params = initial(BASE)
     memory = read(BASE, params, [TOKENS[:, :20]])[1].memory
     model = decoder_of(BASE).module(params)
-    fresh = model(TOKENS[:, 20:], model.empty_memory(BATCH)).logits
+    first = model(TOKENS[:, 20:], fresh()).logits
     again = model(TOKENS[:, 20:], forget(memory, jnp.array([True, False]))).logits
-    np.testing.assert_allclose(again[0], fresh[0], atol=1e-5)
-    assert float(jnp.abs(again[1] - fresh[1]).max()) > 1e-3
+    np.testing.assert_allclose(again[0], first[0], atol=1e-5)
+    assert float(jnp.abs(again[1] - first[1]).max()) > 1e-3
 
 
 def test_a_memory_has_no_gradient_and_the_future_no_influence():
     params, model = initial(BASE), decoder_of(BASE)
-    run = lambda p, t: model.module(p)(t, model.module(p).empty_memory(BATCH))  # noqa: E731
+    run = lambda p, t: model.module(p)(t, fresh())  # noqa: E731
     remembered = jax.jit(
         jax.grad(lambda p: sum(jnp.sum(layer["inputs"]) for layer in run(p, TOKENS).memory["layers"]))
     )(params)
@@ -174,7 +179,7 @@ def test_spans_are_clamped_and_nothing_else():
 def test_dropout_follows_its_key():
     config = configured(dropout=0.3)
     params, model = initial(config), decoder_of(config)
-    run = lambda key: model.module(params)(TOKENS, model.module(params).empty_memory(BATCH), key).logits  # noqa: E731
+    run = lambda key: model.module(params)(TOKENS, fresh(), key).logits  # noqa: E731
     first, again, other = (run(jax.random.key(n)) for n in (0, 0, 1))
     chex.assert_trees_all_equal(first, again)
     assert float(jnp.abs(first - other).max()) > 1e-3
@@ -186,7 +191,7 @@ def test_recomputation_changes_no_gradient():
     slopes = []
     for remat in ("none", "block"):
         model = decoder_of(dataclasses.replace(BASE, remat=remat))
-        memory = model.module(params).empty_memory(BATCH)
+        memory = fresh()
         loss = lambda p, model=model, memory=memory: (model.module(p)(TOKENS, memory).logits ** 2).mean()  # noqa: E731
         slopes.append(jax.jit(jax.grad(loss))(params))
     chex.assert_trees_all_close(*slopes, atol=1e-6)
