@@ -52,3 +52,21 @@ def test_rows_of_the_synthesizer_differ_by_the_blocks_of_their_scores():
     control = synthesizer("dot_product", ff_width=2560)
     assert control - synthesizer("random", "dot_product") == layers * 512 - weights
     assert round(synthesizer("dot_product", vocab=33_288) / 1e6, 2) == 52.99
+
+
+SPANS = {"enwik8_12": (205, 38.54), "text8_12": (28, 38.36), "enwik8_24": (205, 208.9), "text8_24": (28, 208.6)}
+
+
+@pytest.mark.parametrize("name", SPANS)
+def test_adaptive_span(name):
+    vocab, millions = SPANS[name]
+    config = load_config(str(CONFIGS / f"adaptive_span_{name}.py"))
+    model = dataclasses.replace(config.model, vocab=vocab)
+    found = parameters(dataclasses.replace(config, model=model))["parameters"]
+    layers, width, hidden, heads, limit = model.depth, model.width, model.ff_width, model.heads, 8192
+    layer = 4 * width**2 + 2 * width * hidden + hidden + width + 4 * width + heads
+    published = 2 * vocab * width + vocab + width // heads * limit + layers * layer
+    assert round(published / 1e6, 2 if layers == 12 else 1) == millions
+    # A start vector in place of a bias of the logits.
+    assert found == published - vocab + width
+    assert round(found / 1e6, 2 if layers == 12 else 1) == millions
