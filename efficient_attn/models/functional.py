@@ -46,7 +46,7 @@ class Functional(Generic[Module]):
         return jax.eval_shape(self.init, jax.random.key(0))
 
 
-def count(shapes: Params, trained: Params | None = None) -> int:
+def count(shapes: Any, trained: Any = None) -> int:
     """How many numbers a tree of arrays or shapes holds; with ``trained``, how many of them it marks."""
     marks = jax.tree.map(lambda _: True, shapes) if trained is None else trained
     sizes = jax.tree.map(lambda x, mark: math.prod(x.shape) if mark else 0, shapes, marks)

@@ -216,9 +216,9 @@ def _block(config: DecoderConfig, init: Initialization, rngs: nnx.Rngs) -> Segme
     return SegmentBlock(attention, feedforward, config.norm, config.width, config.dropout, rngs=rngs)
 
 
-def _layers(params: Any) -> list[tuple[int, Any]]:
-    """Number and parameters of each layer, in order."""
-    return sorted(params["layers"].items())
+def _layers(params: Any) -> list[tuple[Any, Any]]:
+    """Name and parameters of each layer, in order; a name is its number, which a checkpoint returns as text."""
+    return sorted(params["layers"].items(), key=lambda named: int(named[0]))
 
 
 def _seen(limit: int) -> Pattern:

@@ -55,20 +55,22 @@ def test_a_run_in_two_parts_is_a_run_in_one_and_its_spans_have_moved(config, tmp
     assert whole["span"] == pytest.approx(24 * spans.mean(), rel=1e-5)
     assert whole["multiply_adds"] > 0
     assert math.isfinite(evaluate(config, str(tmp_path / "whole"), "test")["loss"])
-    text = write(config, str(tmp_path / "whole"), b"ab", 12, SamplingOptions(temperature=0), 0)
+    text = write(config, str(tmp_path / "whole"), b"ab", 12, SamplingOptions(temperature=0.0), 0)
     assert len(text) == 12 and text.startswith(b"ab")
 
 
 def test_microbatches_add_up(config):
     model = dataclasses.replace(config.model, attention=AdaptiveSpan(limit=24, ramp=2.0, trim=4, coefficient=0.1))
-    reading = dataclasses.replace(config, model=model).reading
+    # A row for each of the tests' devices in each microbatch.
+    config = dataclasses.replace(config, model=model, batch_size=16)
+    reading = config.reading
     optimizer, placement = training.chain(AdamW().build(lambda step: 0.1)), training.Placement()
     batches = reading.batches(config.source.load("train"))
     states = []
     for parts in (1, 2):
         program = reading.program()
         state = training.TrainState.create(
-            dataclasses.replace(config, model=model).decoder.init(jax.random.key(0)),
+            config.decoder.init(jax.random.key(0)),
             optimizer,
             jax.random.key(1),
             carry=program["carry"](),
