@@ -28,7 +28,8 @@ def test_a_fixed_random_synthesizer_trains_saves_and_goes_on(tmp_path):
     train(config, str(tmp_path / "run"))
     params, step = restore(config, str(tmp_path / "run"))
     assert step == 4
-    table = params["stack"]["cycle"][0]["attention"]["scores"]["fixed_random"]["table"]
+    (place,) = params["stack"]["cycle"].values()
+    table = place["attention"]["scores"]["fixed_random"]["table"]
     first, second = (np.asarray(layer) for layer in table)
     # Drawn at a deviation of 1 / sqrt(16), for each layer anew, and never moved.
     assert 0.2 < first.std() < 0.3
