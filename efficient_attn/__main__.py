@@ -15,6 +15,7 @@ COMMANDS = {
     "sample": ("efficient_attn.commands.sample", "continue a prompt with a trained model"),
     "params": ("efficient_attn.commands.params", "count the parameters of a configuration"),
     "bench": ("efficient_attn.commands.bench", "time attention implementations side by side"),
+    "compare": ("efficient_attn.commands.compare", "runs side by side: a table, and their losses in one picture"),
     "results": ("efficient_attn.commands.results", "write or check the register of results"),
     "figures": ("efficient_attn.commands.figures", "draw the figures of the documentation"),
 }

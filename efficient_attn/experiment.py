@@ -1,10 +1,8 @@
 """An experiment: a config of everything, and what it becomes. The only file that knows data, models, tasks and trainer alike."""
 
 import dataclasses
-import functools
 import importlib.util
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +11,11 @@ import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
-from efficient_attn.models import Decoder, DecoderConfig, Functional
+from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, decoder_of
 from efficient_attn.models.functional import count
-from efficient_attn.nn.embedding import check_length
+from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.stack import matrices
-from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
+from efficient_attn.reading import Windows, reading_of
 
 Source = (
     data.StandardLibrary
@@ -101,23 +99,23 @@ class Experiment:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.eval_scored is not None and not 1 <= self.eval_scored <= self.context:
             raise ValueError(f"eval_scored must be in 1..context ({self.context}), got {self.eval_scored}")
-        check_length(self.model.positions, self.context)
+        self.model.check_context(self.context)
 
     @property
-    def decoder(self) -> Functional[Decoder]:
+    def decoder(self) -> Functional[Any]:
         """The model's form."""
-        return _decoder(self.model)
+        return decoder_of(self.model)
+
+    @property
+    def reading(self) -> Windows:
+        """How the model reads its data."""
+        names = ("model", "context", "batch_size", "seed", "label_smoothing", "eval_scored", "eval_batch_size")
+        return reading_of(**{name: getattr(self, name) for name in names})
 
     def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is learned and how it runs, as JSON objects."""
         whole = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {k: v for k, v in whole.items() if k not in _RUNS}, {k: v for k, v in whole.items() if k in _RUNS}
-
-
-@functools.lru_cache(maxsize=16)
-def _decoder(config: DecoderConfig) -> Functional[Decoder]:
-    """One form per config, so that programs compiled for it are found again."""
-    return Functional(lambda key: Decoder(config, key=key))
 
 
 def _plain(value: Any) -> Any:
@@ -162,18 +160,25 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     stream = config.source.load("train")
     held_out = config.source.load("validation")
     placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
-    batches, options = _batches(config, stream), _options(config)
+    reading, options = config.reading, _options(config)
+    batches = reading.batches(stream)
     rate = config.schedule.build(config.steps)
     # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
     placement.check_batch(batches.at(0), config.accumulation)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
-    evaluate = _Scorer(config, held_out, placement)
+    evaluate = _Scorer(reading, held_out, placement)
+    optimizer = config.optimizer.build(rate, matrices)
     program = training.Program(
-        objective=LanguageModelling(config.decoder, config.label_smoothing, training.Mean),
-        optimizer=training.chain(config.optimizer.build(rate, matrices), clip_norm=config.clip_norm),
-        params=config.decoder.init,
+        **reading.program(),
         batches=batches.iterate,
+        optimizer=training.chain(
+            optimizer,
+            clip_norm=config.clip_norm,
+            constraint=reading.constraint(),
+            trained=config.decoder.trained(),
+        ),
+        params=config.decoder.init,
         evaluate=evaluate,
         placement=placement,
         tokens="loss",
@@ -186,9 +191,8 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
 class _Scorer:
     """Scores states on a held-out split, and remembers the last, which is both logged and reported."""
 
-    def __init__(self, config: Experiment, stream: data.TokenStream, placement: training.Placement):
-        self.config, self.stream, self.placement = config, stream, placement
-        self.step = score_step(config.decoder, placement.batches(), placement.replicated)
+    def __init__(self, reading: Windows, stream: data.TokenStream, placement: training.Placement):
+        self.evaluate, self.stream, self.mesh = reading.evaluator(placement), stream, placement.mesh
         self.last: tuple[int, dict[str, Any]] | None = None
 
     def __call__(self, state: training.TrainState) -> dict[str, Any]:
@@ -196,32 +200,13 @@ class _Scorer:
         return self.last[1]
 
     def score(self, params: Any) -> dict[str, Any]:
-        """The scores of parameters that lie on the mesh; each process reads its share of the windows."""
-        config, placement = self.config, self.placement
-        scored = config.context if config.eval_scored is None else config.eval_scored
-        windows = data.EvaluationWindows(context=config.context, scored=scored)
-        batch_size = config.batch_size if config.eval_batch_size is None else config.eval_batch_size
-        # Rows without a token fill up the batch where it does not divide among the devices.
-        rows = math.ceil(batch_size / placement.mesh.shape["data"]) * placement.mesh.shape["data"]
-        batches = data.evaluation_batches(self.stream, windows, rows, jax.process_index(), jax.process_count())
-        with jax.set_mesh(placement.mesh):
-            return score(self.step, params, map(placement.feed, batches), self.stream.words).report()
+        """The scores of parameters that lie on the mesh."""
+        with jax.set_mesh(self.mesh):
+            return self.evaluate(params, self.stream)
 
     def of(self, state: training.TrainState) -> dict[str, Any]:
         """The scores of ``state``, which a run that was complete already has not computed."""
         return self.last[1] if self.last and self.last[0] == int(state.step) else self(state)
-
-
-def _batches(config: Experiment, stream: data.TokenStream) -> data.TrainingBatches:
-    return data.TrainingBatches(
-        stream=stream,
-        context=config.context,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        align=stream.record_length,
-    )
 
 
 def _options(config: Experiment) -> training.TrainOptions:
@@ -251,7 +236,7 @@ def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, A
     placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
     params, step = restore(config, workdir, placement.replicated)
     stream = config.source.load(split)
-    report = _Scorer(config, stream, placement).score(params)
+    report = _Scorer(config.reading, stream, placement).score(params)
     # A yardstick beside the score: what a general compressor makes of the same tokens.
     return {**report, "xz_bits": stream.xz_bits, "step": step, "split": split, "data": stream.description}
 
@@ -288,11 +273,14 @@ def restore(config: Experiment, workdir: str, sharding: jax.sharding.Sharding | 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
     """Continues each of ``prompts``, uint8 ``[B, P]``, to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``."""
     params, _ = restore(config, workdir)
-    tokens = jax.numpy.asarray(prompts, jax.numpy.int32)
-    return np.asarray(sample(config.decoder, params, tokens, length, options, jax.random.key(seed))).astype(np.uint8)
+    attention = config.model.attention
+    limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None
+    decoder, tokens = decoder_of(config.model, limits), jax.numpy.asarray(prompts, jax.numpy.int32)
+    return np.asarray(sample(decoder, params, tokens, length, options, jax.random.key(seed))).astype(np.uint8)
 
 
 def parameters(config: Experiment) -> dict[str, Any]:
     """How many parameters the model has, in all and by part; nothing is allocated."""
-    shapes = config.decoder.shapes()
-    return {"parameters": count(shapes), "parts": {name: count(part) for name, part in shapes.items()}}
+    shapes, trained = config.decoder.shapes(), config.decoder.trained()
+    parts = {name: count(part, trained[name]) for name, part in shapes.items()}
+    return {"parameters": sum(parts.values()), "parts": parts}

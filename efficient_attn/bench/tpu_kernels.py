@@ -25,7 +25,8 @@ _FLOPS_PER_CYCLE = 4 * 128 * 128 * 2
 KERNELS = {"attention_forward": (2, False), "attention_d_query": (3, False), "attention_d_key_value": (4, True)}
 # Parts of a kernel shorter than this are counted with the turn of the loop.
 _SHORTEST_PART = 64
-_ENVIRONMENT = {
+# Tells libtpu that there is no TPU to look for, and that other processes may compile too.
+ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -76,7 +77,7 @@ def measure(case: Case) -> Iterator[tuple[str, Bundles]]:
     with tempfile.TemporaryDirectory() as folder:
         options = f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"
         command = [sys.executable, "-m", __name__, *map(str, dataclasses.astuple(case))]
-        environment = os.environ | _ENVIRONMENT | {"LIBTPU_INIT_ARGS": options}
+        environment = os.environ | ENVIRONMENT | {"LIBTPU_INIT_ARGS": options}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"the TPU compiler ended with {done.returncode}: {done.stderr[-2000:]}")

@@ -1,7 +1,8 @@
-"""``python -m efficient_attn bench attention|training|tpu``: measure, side by side with others, and print a table."""
+"""``python -m efficient_attn bench attention|training|tpu|memory``: measure, side by side with others, and print a table."""
 
 import dataclasses
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -16,11 +17,15 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention", "training", "tpu"], tyro.conf.Positional] = "attention"
+    what: Annotated[Literal["attention", "training", "tpu", "memory"], tyro.conf.Positional] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
-    """Config whose training is timed."""
+    """Config whose training is timed, or compiled for the memory that it needs on v5e."""
+    chips: int = 8
+    """Chips that share a batch, for ``memory``."""
+    span: int | None = None
+    """For ``memory`` of models with adaptive spans: tokens that each layer remembers; None: the limit."""
 
 
 def main(args: Args) -> None:
@@ -30,6 +35,9 @@ def main(args: Args) -> None:
         return
     if args.what == "tpu":
         _tpu()
+        return
+    if args.what == "memory":
+        _memory(args)
         return
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
@@ -58,12 +66,31 @@ def _training(path: str) -> None:
             print(f"| {context} | {result.system} | {result.tokens_per_second:,.0f} |", flush=True)
 
 
+def _memory(args: Args) -> None:
+    """What a training step needs of each v5e chip by the compiler; no TPU is needed."""
+    from efficient_attn.bench import tpu_kernels, tpu_memory
+    from efficient_attn.experiment import load_config
+
+    _need_compiler("memory")
+    # libtpu looks for its options when it is first asked for a topology.
+    os.environ.update(tpu_kernels.ENVIRONMENT)
+    config = load_config(args.config)
+    need = tpu_memory.step_memory(config, args.chips, args.span)
+    print("| config | chips | batch | state GiB a chip | temporary GiB a chip |\n|---|---|---|---|---|")
+    gib = f"{need.arguments / tpu_memory.GIB:.2f} | {need.temporaries / tpu_memory.GIB:.2f}"
+    print(f"| {args.config} | {args.chips} | {config.batch_size} | {gib} |")
+
+
+def _need_compiler(what: str) -> None:
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError(f"bench {what} needs the TPU compiler: pip install libtpu")
+
+
 def _tpu() -> None:
     """Bundles of the TPU kernels by the compiler's schedule for v5e; no TPU is needed."""
     from efficient_attn.bench import tpu_kernels
 
-    if importlib.util.find_spec("libtpu") is None:
-        raise ValueError("bench tpu needs the TPU compiler: pip install libtpu")
+    _need_compiler("tpu")
     print(
         "| kernel | pattern | n | block | begin | full | partial | finish | turn | of the matrix unit's peak, at most |"
     )

@@ -4,18 +4,28 @@ The pictures follow the papers' own: a row is a query, a column a key, and the k
 
 References:
   Child, Gray, Radford, Sutskever, "Generating Long Sequences with Sparse Transformers", 2019, figure 3.
+  Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020, figure 1.
   Beltagy, Peters, Cohan, "Longformer: The Long-Document Transformer", 2020, figure 2.
 """
 
 import dataclasses
 import pathlib
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.synthesizer_attention import Kind, Synthesizer, SynthesizerAttention
 from efficient_attn.patterns.algebra import Full, Pattern
+from efficient_attn.patterns.block_mask import EMPTY, FULL
 from efficient_attn.patterns.drawing import Drawing, to_svg
 from efficient_attn.patterns.factorized import Fixed, Strided
 from efficient_attn.patterns.local import Causal, Dilated, Window
 from efficient_attn.patterns.picture import Panel, draw, panels
 from efficient_attn.patterns.scattered import BlockRandom, Global
+from efficient_attn.precision import Precision
 
 _LENGTH = 24
 _QUERY = 17
@@ -58,6 +68,14 @@ def figures() -> dict[str, Drawing]:
             _panel("Dilated window", "Dilated(left=3, right=3, dilation=2)", Dilated(left=3, right=3, dilation=2)),
             _panel("Global + window", "Window(left=3, right=3)\n| Global([0, 9])", Window(3, 3) | Global([0, 9])),
         ),
+        "synthesizer": draw(
+            (
+                _dependence("Dot product", "dot_product", "q_i . k_j: both tokens"),
+                _dependence("Dense", "dense", "W2 relu(W1 x_i): the query's own"),
+                _dependence("Random", "random", "R_ij: no token at all"),
+            ),
+            seen="a token (column) on which the scores of a query (row) depend",
+        ),
     }
 
 
@@ -72,3 +90,19 @@ def _panel(title: str, caption: str, pattern: Pattern) -> Panel:
 
 def _figure(*drawn: Panel) -> Drawing:
     return draw(drawn, query=_QUERY)
+
+
+def _dependence(title: str, scores: Kind, caption: str) -> Panel:
+    """Which tokens change the scores of a query for the keys it sees, by the derivative of a layer's own scores."""
+    mechanism, width = Synthesizer(scores=(scores,), length=_LENGTH), 4
+    layer = SynthesizerAttention(
+        width, 1, 1, width, Initialization("unit", 1), Precision(), mechanism=mechanism, rngs=nnx.Rngs(0)
+    )
+    causal = np.tri(_LENGTH, dtype=bool)
+
+    def of(x: jax.Array) -> jax.Array:
+        return jnp.where(causal, layer.logits(x[None]).reshape(_LENGTH, _LENGTH), 0.0)
+
+    slopes = jax.jacfwd(of)(jax.random.normal(jax.random.key(1), (_LENGTH, width)))
+    depends = np.abs(np.asarray(slopes)).max((1, 3)) > 0
+    return Panel(title=title, caption=caption, kinds=np.where(depends, FULL, EMPTY).astype(np.uint8), side=1)

@@ -1,7 +1,11 @@
 """Whole models."""
 
+from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
 from efficient_attn.models.functional import Functional as Functional
+from efficient_attn.models.segment_decoder import SegmentDecoder as SegmentDecoder
 from efficient_attn.nn.mechanisms import AdaptivelySparse as AdaptivelySparse
 from efficient_attn.nn.mechanisms import Sparse as Sparse
+from efficient_attn.nn.mechanisms import Synthesizer as Synthesizer
+from efficient_attn.nn.span_attention import AdaptiveSpan as AdaptiveSpan

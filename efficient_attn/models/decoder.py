@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.block import Block, NormPlace, drop
+from efficient_attn.nn.block import Block, NormPlace
 from efficient_attn.nn.cache import empty_cache, slots
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import (
     Embedding,
     Positions,
@@ -49,6 +50,8 @@ class DecoderConfig:
     """Distinct tokens."""
     attention: Mechanism = dataclasses.field(default_factory=Sparse)
     """How tokens see each other: the type chooses the mechanism."""
+    attention_bias: bool = True
+    """Whether the projections of the attention add one."""
     positions: Positions = RotaryPositions()
     norm: NormPlace = "pre"
     activation: Activation = "quick_gelu"
@@ -77,6 +80,15 @@ class DecoderConfig:
                     f"a PerHead pattern needs one pattern for each of {self.heads} heads, got {len(pattern.patterns)}"
                 )
 
+    def check_context(self, context: int) -> None:
+        """A ValueError if a context is longer than the model has parameters for."""
+        check_length(self.positions, context)
+        longest = self.attention.longest
+        if longest is not None and context > longest:
+            raise ValueError(
+                f"the {type(self.attention).__name__} has scores for {longest} tokens, got a context of {context}"
+            )
+
     @property
     def query_width(self) -> int:
         """``qk_width``, or its default."""
@@ -92,6 +104,8 @@ class Decoder(nnx.Module):
     """A language model: each token's distribution given those before it."""
 
     def __init__(self, config: DecoderConfig, *, key: jax.Array):
+        if type(config.attention) not in MODULES:
+            raise ValueError(f"{type(config.attention).__name__} has a decoder of its own; see decoder_of")
         self.config = config
         init = Initialization(config.initialization, config.depth)
         embedding_key, stack_key, norm_key = jax.random.split(key, 3)
@@ -107,6 +121,7 @@ class Decoder(nnx.Module):
                 init,
                 config.precision,
                 rotary=rotary_base(config.positions),
+                bias=config.attention_bias,
                 rngs=rngs,
             )
             hidden = 4 * config.width if config.ff_width is None else config.ff_width
@@ -130,17 +145,16 @@ class Decoder(nnx.Module):
         Raises:
           ValueError: if the sequence is longer than the model's positions.
         """
-        check_length(self.config.positions, tokens.shape[1])
+        self.config.check_context(tokens.shape[1])
         keys = (None, None) if key is None else jax.random.split(key)
         x = drop(self.embedding.shifted(tokens), self.config.dropout, keys[0])
         return self._logits(self.stack(x, self.config.dropout, keys[1]))
 
     def init_cache(self, batch: int, length: int) -> Caches:
         """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""
-        check_length(self.config.positions, length)
+        self.config.check_context(length)
         config = self.config
-        sizes = (config.query_width // config.heads, config.width // config.heads)
-        dtype = jnp.dtype(config.precision.compute)
+        sizes, dtype = self.stack.cached_sizes, jnp.dtype(config.precision.compute)
 
         def make(pattern: Pattern):
             return empty_cache(slots(pattern, length)[1], batch, config.value_heads, sizes, dtype)

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 import jax
 from flax import nnx
 
+from efficient_attn.nn.constant import Constant
+
 Module = TypeVar("Module", bound=nnx.Module)
 Params = dict[str, Any]
 
@@ -32,11 +34,20 @@ class Functional(Generic[Module]):
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(graphdef, state)
 
+    def trained(self) -> Params:
+        """Which of the arrays training changes: all but constants."""
+        state = nnx.split(nnx.eval_shape(lambda: self.make(jax.random.key(0))))[1]
+        is_variable = lambda leaf: isinstance(leaf, nnx.Variable)  # noqa: E731
+        marked = jax.tree.map(lambda v: v.replace(not isinstance(v, Constant)), state, is_leaf=is_variable)
+        return nnx.to_pure_dict(marked)
+
     def shapes(self) -> Params:
         """Shapes and formats of the parameters; nothing is allocated."""
         return jax.eval_shape(self.init, jax.random.key(0))
 
 
-def count(shapes: Params) -> int:
-    """How many numbers a tree of arrays or shapes holds."""
-    return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
+def count(shapes: Any, trained: Any = None) -> int:
+    """How many numbers a tree of arrays or shapes holds; with ``trained``, how many of them it marks."""
+    marks = jax.tree.map(lambda _: True, shapes) if trained is None else trained
+    sizes = jax.tree.map(lambda x, mark: math.prod(x.shape) if mark else 0, shapes, marks)
+    return sum(jax.tree.leaves(sizes))

@@ -1,5 +1,6 @@
 """Flax NNX modules: parameters, and calls into ``ops`` and ``kernels``. Used as plain pytrees with ``jax`` transforms."""
 
+from efficient_attn.nn.attention import Attention as Attention
 from efficient_attn.nn.attention import SelfAttention as SelfAttention
 from efficient_attn.nn.block import Block as Block
 from efficient_attn.nn.cache import Cache as Cache
@@ -7,3 +8,4 @@ from efficient_attn.nn.embedding import Embedding as Embedding
 from efficient_attn.nn.entmax_attention import EntmaxAttention as EntmaxAttention
 from efficient_attn.nn.feedforward import FeedForward as FeedForward
 from efficient_attn.nn.stack import Stack as Stack
+from efficient_attn.nn.synthesizer_attention import SynthesizerAttention as SynthesizerAttention

@@ -1,11 +1,13 @@
 """Self-attention over a pattern: projections around ``attend``."""
 
+import abc
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels import attend
 from efficient_attn.nn.cache import Cache
@@ -16,7 +18,42 @@ from efficient_attn.precision import Precision
 from efficient_attn.sharding import HEADS, on_mesh
 
 
-class SelfAttention(nnx.Module):
+class Attention(nnx.Module):
+    """What a block asks of its attention: the whole sequence at once, and one token over a cache."""
+
+    heads: int
+    sizes: tuple[int, int]
+    """Features of one key head and of one value head, as a cache keeps them; no keys: 0."""
+    output: nnx.Linear
+
+    @abc.abstractmethod
+    def __call__(
+        self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None
+    ) -> Float[Array, "B T D"]:
+        """Attention among the tokens of ``x``; those that ``key_mask`` says False of are seen by none."""
+
+    @abc.abstractmethod
+    def step(
+        self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
+    ) -> tuple[Float[Array, "B 1 D"], Cache]:
+        """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
+
+    def _back(self, mixed: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
+        return self.output(mixed.reshape(*mixed.shape[:2], -1))
+
+
+def linear(precision: Precision, bias: bool, rngs: nnx.Rngs) -> functools.partial[nnx.Linear]:
+    """What makes projections of these formats."""
+    formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters)}
+    return functools.partial(nnx.Linear, use_bias=bias, rngs=rngs, **formats)
+
+
+def split_heads(x: Float[Array, "B T F"], heads: int) -> Float[Array, "B T N H"]:
+    """Features dealt out to heads."""
+    return x.reshape(*x.shape[:2], heads, x.shape[2] // heads)
+
+
+class SelfAttention(Attention):
     """Queries, keys and values by projection, attention over a pattern, and a projection back.
 
     Args:
@@ -27,6 +64,7 @@ class SelfAttention(nnx.Module):
       init: standard deviations.
       precision: formats.
       rotary: base of rotary positions, or None.
+      bias: whether the projections add one.
       rngs: randomness of the initial parameters.
     """
 
@@ -40,21 +78,23 @@ class SelfAttention(nnx.Module):
         precision: Precision,
         *,
         rotary: float | None = None,
+        bias: bool = True,
         rngs: nnx.Rngs,
     ):
         self.heads, self.key_heads, self.rotary = heads, key_heads, rotary
         self.sizes = (qk_width // heads, width // heads)
-        formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
-        out = {"kernel_init": init.weight(width), **formats}
-        self.query = nnx.Linear(width, qk_width, **out)
-        self.key = nnx.Linear(width, self.sizes[0] * key_heads, **out)
-        self.value = nnx.Linear(width, self.sizes[1] * key_heads, **out)
-        self.output = nnx.Linear(width, width, kernel_init=init.residual(width), **formats)
+        project = linear(precision, bias, rngs)
+        self.query = project(width, qk_width, kernel_init=init.weight(width))
+        self.key = project(width, self.sizes[0] * key_heads, kernel_init=init.weight(width))
+        self.value = project(width, self.sizes[1] * key_heads, kernel_init=init.weight(width))
+        self.output = project(width, width, kernel_init=init.residual(width))
 
-    def __call__(self, x: Float[Array, "B T D"], pattern: Pattern) -> Float[Array, "B T D"]:
-        """Attention among the tokens of ``x``."""
+    def __call__(
+        self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None
+    ) -> Float[Array, "B T D"]:
+        """Attention among the tokens of ``x``; those that ``key_mask`` says False of are seen by none."""
         query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
-        return self._back(self._mix(query, key, value, pattern, query_spec=on_mesh(HEADS)))
+        return self._back(self._mix(query, key, value, pattern, key_mask=key_mask, query_spec=on_mesh(HEADS)))
 
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
@@ -79,13 +119,8 @@ class SelfAttention(nnx.Module):
         return attend(query, key, value, pattern, **tokens)
 
     def _project(self, x: Float[Array, "B T D"], positions: Int[Array, " T"]):
-        query, key, value = self.query(x), self.key(x), self.value(x)
-        query = query.reshape(*query.shape[:2], self.heads, self.sizes[0])
-        key = key.reshape(*key.shape[:2], self.key_heads, self.sizes[0])
-        value = value.reshape(*value.shape[:2], self.key_heads, self.sizes[1])
+        query = split_heads(self.query(x), self.heads)
+        key, value = split_heads(self.key(x), self.key_heads), split_heads(self.value(x), self.key_heads)
         if self.rotary is not None:
             query, key = rotate(query, positions, self.rotary), rotate(key, positions, self.rotary)
         return query, key, value
-
-    def _back(self, mixed: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
-        return self.output(mixed.reshape(*mixed.shape[:2], -1))

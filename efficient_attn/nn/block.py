@@ -3,12 +3,12 @@
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.attention import SelfAttention
+from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.patterns.algebra import Pattern
 
@@ -18,9 +18,7 @@ NormPlace = Literal["pre", "post"]
 class Block(nnx.Module):
     """``h + attention(norm(h))``, then the same with the feed-forward; norms after the sums where ``norm`` is "post"."""
 
-    def __init__(
-        self, attention: SelfAttention, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs
-    ):
+    def __init__(self, attention: Attention, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
         self.attention, self.feedforward, self.norm = attention, feedforward, norm
         # Statistics and the residual stream stay float32 whatever the products are computed in.
         self.attention_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
@@ -46,18 +44,20 @@ class Block(nnx.Module):
         return self._leave(x, hidden, self.feedforward_norm), cache
 
     def _enter(self, x: jax.Array, norm: nnx.LayerNorm) -> jax.Array:
-        """What a sublayer reads of the residual stream."""
-        return norm(x) if self.norm == "pre" else x
+        return enter(x, norm, self.norm)
 
     def _leave(self, x: jax.Array, result: jax.Array, norm: nnx.LayerNorm) -> jax.Array:
-        """The residual stream after a sublayer's result."""
-        x = x + result.astype(x.dtype)
-        return x if self.norm == "pre" else norm(x)
+        return leave(x, result, norm, self.norm)
 
 
-def drop(x: Float[Array, "B T D"], rate: float, key: jax.Array | None) -> Float[Array, "B T D"]:
-    """Dropout of features at ``rate``; the input itself without a key or at rate 0."""
-    if key is None or rate == 0.0:
-        return x
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
-    return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
+def enter(x: Float[Array, "B T D"], norm: nnx.LayerNorm, place: NormPlace) -> Float[Array, "B T D"]:
+    """What a sublayer reads of the residual stream."""
+    return norm(x) if place == "pre" else x
+
+
+def leave(
+    x: Float[Array, "B T D"], result: Float[Array, "B T D"], norm: nnx.LayerNorm, place: NormPlace
+) -> Float[Array, "B T D"]:
+    """The residual stream after a sublayer's result."""
+    x = x + result.astype(x.dtype)
+    return x if place == "pre" else norm(x)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import mixed_radix, sinusoids
@@ -86,6 +86,12 @@ class Embedding(nnx.Module):
         before = self.tokens[...][tokens[:, :-1]] + self._position(positions)[None]
         start = jnp.broadcast_to(self.start[...], (tokens.shape[0], 1, self.width))
         return jnp.concatenate([start, before], axis=1)
+
+    def continued(self, before: Int[Array, "B T"], begins: Bool[Array, " B"]) -> Float[Array, "B T D"]:
+        """Embeddings of the tokens before each slot, without positions; the start vector first in rows that begin a text."""
+        x = self.tokens[...][before]
+        first = jnp.where(begins[:, None], self.start[...], x[:, 0])
+        return jnp.concatenate([first[:, None], x[:, 1:]], axis=1)
 
     def one(self, token: Int[Array, " B"], slot: Int[Array, ""]) -> Float[Array, "B 1 D"]:
         """The embedding of input slot ``slot``, whose token before is ``token``."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.precision import Precision
 
@@ -48,6 +49,8 @@ class FeedForward(nnx.Module):
         self.expand = nnx.Linear(width, hidden, kernel_init=init.weight(width), **formats)
         self.contract = nnx.Linear(hidden, width, kernel_init=init.residual(hidden), **formats)
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """The network on every token alike."""
-        return self.contract(ACTIVATIONS[self.activation](self.expand(x)))
+    def __call__(
+        self, x: Float[Array, "B T D"], dropout: float = 0.0, key: jax.Array | None = None
+    ) -> Float[Array, "B T D"]:
+        """The network on every token alike, with dropout of its hidden features; ``key`` None is without."""
+        return self.contract(drop(ACTIVATIONS[self.activation](self.expand(x)), dropout, key))

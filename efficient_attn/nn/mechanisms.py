@@ -9,36 +9,9 @@ from typing import Any
 
 from efficient_attn.nn.attention import SelfAttention
 from efficient_attn.nn.entmax_attention import EntmaxAttention
-from efficient_attn.patterns.algebra import Pattern
-from efficient_attn.patterns.expression import parse
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sparse:
-    """Attention over patterns, written as expressions; layer ``l`` has pattern ``l % len(patterns)``.
-
-    ``("Causal()",)`` is dense attention; two entries alternate; four with three alike are the 3:1 cycle of the image models.
-    """
-
-    patterns: tuple[str, ...] = ("Causal()",)
-
-    def __post_init__(self):
-        if not isinstance(self.patterns, tuple) or any(not isinstance(text, str) for text in self.patterns):
-            raise ValueError(
-                f"{type(self).__name__}.patterns must be a tuple of expressions in text, such as ('Causal()',); "
-                f"got {self.patterns!r}"
-            )
-        if not self.patterns:
-            raise ValueError(f"{type(self).__name__}.patterns needs at least one expression, got none")
-        self.parsed()
-
-    def parsed(self) -> tuple[Pattern, ...]:
-        """The patterns themselves.
-
-        Raises:
-          ValueError: where an expression cannot be read.
-        """
-        return tuple(parse(text) for text in self.patterns)
+from efficient_attn.nn.span_attention import AdaptiveSpan
+from efficient_attn.nn.sparse import Sparse
+from efficient_attn.nn.synthesizer_attention import Synthesizer, SynthesizerAttention
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,12 +27,14 @@ class AdaptivelySparse(Sparse):
             raise ValueError(f"alpha must be at least 1 (the softmax), or None to learn it; got {self.alpha}")
 
 
-Mechanism = Sparse | AdaptivelySparse
+Mechanism = Sparse | AdaptivelySparse | Synthesizer | AdaptiveSpan
 
-# What makes the attention of one layer, from the arguments of ``SelfAttention``.
+# What makes the attention of one layer of a ``Decoder``, from the arguments of ``SelfAttention``. ``AdaptiveSpan`` has a decoder of
+# its own, since it carries a memory from one segment to the next.
 MODULES: Mapping[type, Callable[[Any], Callable[..., SelfAttention]]] = MappingProxyType(
     {
         Sparse: lambda mechanism: SelfAttention,
         AdaptivelySparse: lambda mechanism: functools.partial(EntmaxAttention, alpha=mechanism.alpha),
+        Synthesizer: lambda mechanism: functools.partial(SynthesizerAttention, mechanism=mechanism),
     }
 )

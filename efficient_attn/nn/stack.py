@@ -97,8 +97,13 @@ class Stack(nnx.Module):
         cycled = [stacked(make(p)) for p in self.patterns] if self.cycle else []
         return cycled, [make(p) for _, p in zip(self.rest, self.patterns, strict=False)]
 
+    @property
+    def cached_sizes(self) -> tuple[int, int]:
+        """Features of a key head and of a value head in a cache."""
+        return (*self.cycle, *self.rest)[0].attention.sizes
+
     def _cycles(self) -> int:
-        return self.cycle[0].attention.query.kernel.shape[0] if self.cycle else 0
+        return self.cycle[0].attention.output.kernel.shape[0] if self.cycle else 0
 
     def _split(self, keys: jax.Array | None):
         """The layers' keys as ``[cycles, places]`` and those of the rest."""
@@ -108,10 +113,12 @@ class Stack(nnx.Module):
         return keys[:cycled].reshape(-1, len(self.patterns)), keys[cycled:]
 
     def _checkpointed(self, pattern: Pattern, dropout: float):
-        run = lambda block, x, key: block(x, pattern, dropout, key)  # noqa: E731
-        if self.remat == "none":
-            return run
-        return jax.checkpoint(run, policy=_POLICIES[self.remat])
+        return checkpointed(lambda block, x, key: block(x, pattern, dropout, key), self.remat)
+
+
+def checkpointed(run: Callable[..., Any], remat: Remat) -> Callable[..., Any]:
+    """``run``, of whose results the backward pass recomputes what ``remat`` says."""
+    return run if remat == "none" else jax.checkpoint(run, policy=_POLICIES[remat])
 
 
 def matrices(params: Any) -> Any:

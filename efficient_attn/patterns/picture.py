@@ -133,13 +133,14 @@ def as_text(
     return "\n".join([*lines, legend])
 
 
-def draw(drawn: tuple[Panel, ...], *, columns: int = 4, query: int | None = None) -> Drawing:
+def draw(drawn: tuple[Panel, ...], *, columns: int = 4, query: int | None = None, seen: str = _LEGEND[FULL]) -> Drawing:
     """Lays panels out in rows of ``columns``, with a legend.
 
     Args:
       drawn: the panels, left to right, top to bottom.
       columns: panels in a row.
       query: a query position whose keys stand out, as in the figures of the papers.
+      seen: what the legend says of a full cell.
     """
     columns = min(columns, len(drawn))
     lines = 1 + max(panel.caption.count("\n") for panel in drawn)
@@ -155,7 +156,7 @@ def draw(drawn: tuple[Panel, ...], *, columns: int = 4, query: int | None = None
         for n, line in enumerate(panel.caption.split("\n")):
             labels.append(Label(x, y + head + _SIDE + _CAPTION * (n + 1), line, 11, family="monospace"))
     width, height = _GAP + columns * pitch_x, _GAP / 2 + -(-len(drawn) // columns) * pitch_y
-    swatches, names = _legend(shown, height, width)
+    swatches, names = _legend({**_LEGEND, FULL: seen}, shown, height, width)
     paper = Rect(0, 0, width, height + _LEGEND_HEIGHT * (1 + len(swatches) // 4), PAPER)
     return Drawing(paper.width, paper.height, (paper, *rects, *swatches), (*labels, *names))
 
@@ -203,15 +204,15 @@ def _runs(row: np.ndarray) -> set[tuple[int, int, int]]:
     return {(int(a), int(b), int(row[a])) for a, b in itertools.pairwise(edges) if row[a] != EMPTY}
 
 
-def _legend(shown: set[int], y: Length, width: Length) -> tuple[list[Rect], list[Label]]:
+def _legend(words: dict[int, str], shown: set[int], y: Length, width: Length) -> tuple[list[Rect], list[Label]]:
     swatches, names = [], []
     x = _GAP
-    for state in [state for state in _LEGEND if state in shown]:
-        length = 26 + 6 * len(_LEGEND[state]) + 18
+    for state in [state for state in words if state in shown]:
+        length = 26 + 6 * len(words[state]) + 18
         if x > _GAP and x + length > width:
             x, y = _GAP, y + 22
         swatches.append(Rect(x, y, 13, 13, _COLOURS[state]))
-        names.append(Label(x + 19, y + 11, _LEGEND[state], 12))
+        names.append(Label(x + 19, y + 11, words[state], 12))
         x += length
     return swatches, names
 

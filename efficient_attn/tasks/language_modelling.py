@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -102,14 +102,15 @@ def score(step: Any, params: Any, batches: Any, words: int | None) -> Score:
     for batch in batches:
         result = step(params, batch)
         if pending is not None:
-            nats, tokens = _add(nats, tokens, pending)
+            nats, tokens = add_rows(nats, tokens, pending)
         pending = result
     if pending is None:
         raise ValueError("there was nothing to score: the split has no windows")
-    nats, tokens = _add(nats, tokens, pending)
+    nats, tokens = add_rows(nats, tokens, pending)
     return Score(nats=nats, tokens=tokens, words=words)
 
 
-def _add(nats: float, tokens: int, result: tuple[jax.Array, jax.Array]) -> tuple[float, int]:
+def add_rows(nats: float, tokens: int, result: Sequence[jax.Array]) -> tuple[float, int]:
+    """Adds the nats and numbers of tokens of a batch of rows."""
     rows, scored = (np.asarray(x) for x in result)
     return nats + float(rows.sum(dtype=np.float64)), tokens + int(scored.sum())

@@ -8,7 +8,7 @@ from efficient_attn.training.loss_scale import DynamicLossScale, LossScale
 from efficient_attn.training.objective import Mean, Objective, ratio
 from efficient_attn.training.optimizers import SGD, Adafactor, Adagrad, AdamW, Optimizer, chain, matrices
 from efficient_attn.training.profiling import Profile
-from efficient_attn.training.schedules import Constant, Cosine, InverseSquareRoot, Linear, Polynomial, Schedule
+from efficient_attn.training.schedules import Constant, Cosine, Drop, InverseSquareRoot, Linear, Polynomial, Schedule
 from efficient_attn.training.sharding import Placement, make_mesh
 from efficient_attn.training.state import TrainState
 from efficient_attn.training.step import StepOptions, make_eval_step, make_train_step
@@ -25,6 +25,7 @@ __all__ = [
     "Checkpoints",
     "Constant",
     "Cosine",
+    "Drop",
     "DynamicLossScale",
     "InverseSquareRoot",
     "Keep",

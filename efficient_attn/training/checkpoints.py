@@ -102,6 +102,12 @@ class Checkpoints:
         name = "ema" if "ema" in saved else "params"
         return self._load({name: _placed(saved[name], sharding)}, step)[name]
 
+    def carry_shapes(self, carry: PyTree, step: int | None = None) -> PyTree:
+        """Returns the shapes that the carry of ``step`` was saved with; ``carry`` has its structure and formats."""
+        saved = jax.tree.leaves(self._metadata_of(step).metadata["rest"]["carry"])
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in saved]
+        return jax.tree.unflatten(jax.tree.structure(carry), shapes)
+
     def metadata(self, step: int | None = None) -> dict[str, Any]:
         """Returns what was saved beside the arrays: config, data fingerprint, versions."""
         return self._metadata_of(step).custom_metadata

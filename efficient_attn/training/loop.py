@@ -61,6 +61,9 @@ class Program:
     """``batches(n)`` yields the batches of steps n, n + 1, ..., counted from 0; this process's rows of each."""
     carry: Callable[[], PyTree] = tuple
     """The objective's initial memory."""
+    reshape_carry: Callable[[PyTree, PyTree], PyTree] | None = None
+    """From parameters and a carry to the carry that the next step takes, whose shapes may differ: a step is compiled for each
+    shape that occurs. Called after every step; it waits for that step's parameters."""
     evaluate: Callable[[TrainState], dict[str, float]] | None = None
     """Scores of a state, by name; logged under ``eval/``."""
     placement: Placement = dataclasses.field(default_factory=Placement)
@@ -140,6 +143,8 @@ def begin(program: Program, options: TrainOptions, checkpoints: Checkpoints) -> 
         return jax.jit(create, out_shardings=shardings)(source), 0
     if saved[-1] > options.steps:
         raise ValueError(f"{checkpoints.directory} is at step {saved[-1]}, beyond steps={options.steps}")
+    if program.reshape_carry is not None:
+        shapes = dataclasses.replace(shapes, carry=checkpoints.carry_shapes(shapes.carry, saved[-1]))
     wanted = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     return checkpoints.restore(wanted, saved[-1]), saved[-1]
 
@@ -162,6 +167,10 @@ def _train(program: Program, options: TrainOptions, run: _Run, state: TrainState
             program.placement.check_batch(batch, options.step.accumulation)
         run.profiler.before(step)
         state, metrics = train_step(state, program.placement.feed(batch))
+        if program.reshape_carry is not None:
+            carry = program.reshape_carry(state.params, state.carry)
+            if carry is not state.carry:
+                state = program.placement.put(dataclasses.replace(state, carry=carry), program.optimizer)
         run.report.push(step, metrics)
         run.profiler.after(step, metrics)
         _pause(program, options, run, state, step)

@@ -202,19 +202,25 @@ def chain(
     *,
     clip_norm: float | None = None,
     constraint: Callable[[PyTree], PyTree] | None = None,
+    trained: PyTree | None = None,
 ) -> optax.GradientTransformation:
-    """Puts clipping before a built optimizer and a constraint after it.
+    """Puts clipping before a built optimizer and a constraint after it, and keeps it from arrays that are not trained.
 
     Args:
       optimizer: what a config's ``build`` returned.
       clip_norm: largest global norm of the gradient, after any loss scale was divided out; ``None``: no limit.
       constraint: maps proposed parameters to allowed ones, such as spans clamped to [0, 1].
 
+      trained: a tree of booleans like the parameters; where one is False the optimizer has no state, and an array whose
+        gradient is 0 stays as it is. ``None``: all are trained.
+
     Raises:
       ValueError: if ``clip_norm`` is not positive.
     """
     if clip_norm is not None and clip_norm <= 0:
         raise ValueError(f"clip_norm is a norm and must be positive, or None; got {clip_norm}")
+    if trained is not None and not all(jax.tree.leaves(trained)):
+        optimizer = optax.masked(optimizer, trained)
     before = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
     after = [] if constraint is None else [constrain_parameters(constraint)]
     return optax.chain(*before, optimizer, *after) if before or after else optimizer

@@ -87,13 +87,31 @@ class InverseSquareRoot:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Drop:
+    """The peak rate, and from one step on a fraction of it."""
+
+    at: int
+    """The first step at the lower rate."""
+    final: float = 0.1
+
+    def __post_init__(self):
+        _check_fraction("final", self.final)
+        if self.at < 1:
+            raise ValueError(f"at is a step, at least 1; got {self.at}")
+
+    def __call__(self, progress, step, warmup_steps):
+        """Returns 1, or ``final`` from step ``at`` on."""
+        return jnp.where(step < self.at, 1.0, self.final)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule:
     """A warm-up and a decay."""
 
     peak: float
     """The highest learning rate."""
     warmup_steps: int = 0
-    decay: Constant | Cosine | Linear | Polynomial | InverseSquareRoot = Cosine()
+    decay: Constant | Cosine | Linear | Polynomial | InverseSquareRoot | Drop = Cosine()
     decay_steps: int | None = None
     """The step at which the decay ends; ``None``: the last step of the run. Set it to train past the end."""
 

@@ -73,11 +73,20 @@ class Placement:
         params = jax.tree.map(lambda _, spec: NamedSharding(self.mesh, spec), state.params, specs)
 
         def beside(leaf, param, sharding):
+            # An array that is not trained has no state.
+            if isinstance(leaf, optax.MaskedNode):
+                return leaf
             # Factored moments have a parameter's path but not its shape.
             return sharding if leaf.shape == param.shape else self.replicated
 
         opt_state = optax.tree_utils.tree_map_params(
-            optimizer, beside, state.opt_state, state.params, params, transform_non_params=lambda _: self.replicated
+            optimizer,
+            beside,
+            state.opt_state,
+            state.params,
+            params,
+            transform_non_params=lambda _: self.replicated,
+            is_leaf=lambda node: isinstance(node, optax.MaskedNode),
         )
         return TrainState(
             step=self.replicated,

@@ -21,7 +21,7 @@ def shrunken(config, path):
     heads = model.heads
     small = dataclasses.replace(
         model,
-        depth=len(model.attention.patterns),
+        depth=len(model.attention.parsed()),
         width=8 * heads,
         qk_width=None if model.qk_width is None else 4 * heads,
         ff_width=None if model.ff_width is None else 16 * heads,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import AdaptivelySparse, Decoder, DecoderConfig, Functional, Sparse
+from efficient_attn.models import AdaptivelySparse, Decoder, DecoderConfig, Functional, Sparse, Synthesizer
 from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
 
 LENGTH, VOCAB, BATCH = 29, 31, 2
@@ -35,6 +35,15 @@ CASES = {
     ),
     "entmax, learned alphas": (AdaptivelySparse(patterns=(WINDOW, "Causal()")), RotaryPositions()),
     "sparsemax": (AdaptivelySparse(alpha=2.0), RotaryPositions()),
+    "synthesizer, random and window": (
+        Synthesizer(patterns=(WINDOW, "Causal()"), scores=("random", "factorized_random"), length=31),
+        SinusoidalPositions(),
+    ),
+    "synthesizer, fixed": (Synthesizer(scores=("fixed_random",), length=LENGTH), TablePositions(sizes=(37,))),
+    "synthesizer, dense and dot products": (
+        Synthesizer(scores=("dense", "factorized_dense", "dot_product"), length=37),
+        RotaryPositions(),
+    ),
 }
 
 

@@ -1,5 +1,6 @@
 """Parameters of the published models, counted from their configs; nothing is allocated."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,50 @@ def test_parameters(name):
     assert round(report["parameters"] / 1e6, 1) == MILLIONS[name]
     assert sum(report["parts"].values()) == report["parameters"]
     assert set(report["parts"]) == {"embedding", "stack", "final_norm"}
+
+
+def synthesizer(*scores, **sizes):
+    """Parameters of the LM1B model with these scores."""
+    config = load_config(str(CONFIGS / "synthesizer_lm1b.py"))
+    attention = dataclasses.replace(config.model.attention, scores=scores)
+    return parameters(
+        dataclasses.replace(config, model=dataclasses.replace(config.model, attention=attention, **sizes))
+    )["parameters"]
+
+
+def test_rows_of_the_synthesizer_differ_by_the_blocks_of_their_scores():
+    layers, width, heads, length = 6, 512, 8, 256
+    none, products = synthesizer("fixed_random"), layers * 2 * width**2
+    random, weights = layers * heads * length**2, layers * heads * 2
+    dense = layers * (width**2 + width * length)
+    assert products == random == 3_145_728
+    assert synthesizer("dot_product") - none == products
+    assert synthesizer("random") - none == random
+    assert synthesizer("factorized_random") - none == layers * heads * 2 * length * 8 == 196_608
+    assert synthesizer("dense") - none == dense == 2_359_296
+    assert synthesizer("factorized_dense") - none == layers * (width**2 + width * 32) == 1_671_168
+    assert synthesizer("random", "dense") - none == random + dense + weights
+    assert synthesizer("dense", "dot_product") - none == dense + products + weights
+    assert synthesizer("random", "dot_product") - none == random + products + weights
+    # The control: as many parameters as random + vanilla, but for the biases of the wider layer.
+    control = synthesizer("dot_product", ff_width=2560)
+    assert control - synthesizer("random", "dot_product") == layers * 512 - weights
+    assert round(synthesizer("dot_product", vocab=33_288) / 1e6, 2) == 52.99
+
+
+SPANS = {"enwik8_12": (205, 38.54), "text8_12": (28, 38.36), "enwik8_24": (205, 208.9), "text8_24": (28, 208.6)}
+
+
+@pytest.mark.parametrize("name", SPANS)
+def test_adaptive_span(name):
+    vocab, millions = SPANS[name]
+    config = load_config(str(CONFIGS / f"adaptive_span_{name}.py"))
+    model = dataclasses.replace(config.model, vocab=vocab)
+    found = parameters(dataclasses.replace(config, model=model))["parameters"]
+    layers, width, hidden, heads, limit = model.depth, model.width, model.ff_width, model.heads, 8192
+    layer = 4 * width**2 + 2 * width * hidden + hidden + width + 4 * width + heads
+    published = 2 * vocab * width + vocab + width // heads * limit + layers * layer
+    assert round(published / 1e6, 2 if layers == 12 else 1) == millions
+    # A start vector in place of a bias of the logits.
+    assert found == published - vocab + width
+    assert round(found / 1e6, 2 if layers == 12 else 1) == millions

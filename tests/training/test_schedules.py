@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from efficient_attn.training import Constant, Cosine, InverseSquareRoot, Linear, Polynomial, Schedule
+from efficient_attn.training import Constant, Cosine, Drop, InverseSquareRoot, Linear, Polynomial, Schedule
 
 
 def at(schedule, *steps, total=100):
@@ -18,7 +18,7 @@ def test_inverse_square_root_is_the_transformer_papers_at_updates_1_4000_10000()
     np.testing.assert_allclose(at(schedule, 0, 3999, 9999, total=100_000), expected, rtol=1e-5)
 
 
-DECAYS = [Constant(), Cosine(), Linear(), Polynomial(power=3.0), InverseSquareRoot()]
+DECAYS = [Constant(), Cosine(), Linear(), Polynomial(power=3.0), InverseSquareRoot(), Drop(at=50)]
 
 
 @pytest.mark.parametrize("decay", DECAYS, ids=repr)
@@ -56,3 +56,10 @@ def test_decay_steps_free_the_schedule_from_the_length_of_the_run():
 def test_a_traced_step_gives_the_rate_of_a_plain_one():
     rate = Schedule(peak=1.0, warmup_steps=3).build(17)
     np.testing.assert_allclose(jax.jit(jax.vmap(rate))(np.arange(20)), [rate(s) for s in range(20)], atol=1e-6)
+
+
+def test_drop_falls_at_its_step_and_stays():
+    schedule = Schedule(peak=2.0, warmup_steps=10, decay=Drop(at=50))
+    np.testing.assert_allclose(at(schedule, 9, 49, 50, 99), [2.0, 2.0, 0.2, 0.2], rtol=1e-6)
+    with pytest.raises(ValueError, match="at is a step, at least 1; got 0"):
+        Drop(at=0)

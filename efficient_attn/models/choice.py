@@ -1,0 +1,23 @@
+"""Which decoder a configuration describes."""
+
+import functools
+
+from efficient_attn.models.decoder import Decoder, DecoderConfig
+from efficient_attn.models.functional import Functional
+from efficient_attn.models.segment_decoder import SegmentDecoder
+from efficient_attn.nn.span_attention import AdaptiveSpan
+
+
+@functools.lru_cache(maxsize=16)
+def decoder_of(
+    config: DecoderConfig, limits: tuple[int, ...] | None = None
+) -> Functional[Decoder] | Functional[SegmentDecoder]:
+    """The form of the model; one for equal arguments, so that programs compiled for it are found again.
+
+    Args:
+      config: the model's.
+      limits: of a SegmentDecoder.
+    """
+    if isinstance(config.attention, AdaptiveSpan):
+        return Functional(lambda key: SegmentDecoder(config, limits=limits, key=key))
+    return Functional(lambda key: Decoder(config, key=key))

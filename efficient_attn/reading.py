@@ -1,0 +1,140 @@
+"""How a language model reads its data in training and evaluation: windows drawn at random, or segments that follow each other."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from efficient_attn import data, training
+from efficient_attn.models import AdaptiveSpan, DecoderConfig, decoder_of
+from efficient_attn.models.segment_decoder import (
+    Memory,
+    clamp_spans,
+    empty_memory,
+    initial_limits,
+    limits_of,
+    mean_spans,
+    multiply_adds,
+    resize,
+)
+from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
+from efficient_attn.tasks.segment_modelling import SegmentModelling, score_segments, segment_score_step
+
+Evaluator = Callable[[Any, data.TokenStream], dict[str, Any]]
+"""From parameters and a split to scores."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Windows of a text, each read by itself."""
+
+    model: DecoderConfig
+    context: int
+    """Tokens in a window."""
+    batch_size: int
+    seed: int
+    label_smoothing: float
+    eval_scored: int | None
+    eval_batch_size: int | None
+
+    def batches(self, stream: data.TokenStream) -> data.TrainingBatches | data.ContiguousBatches:
+        """The batches of every step, this process's rows of them."""
+        return data.TrainingBatches(
+            stream=stream,
+            context=self.context,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            align=stream.record_length,
+        )
+
+    def program(self) -> dict[str, Any]:
+        """What the way of reading gives a training program besides its batches."""
+        return {"objective": LanguageModelling(decoder_of(self.model), self.label_smoothing, training.Mean)}
+
+    def constraint(self) -> Callable[[Any], Any] | None:
+        """What parameters must obey after every update; None: nothing."""
+        return None
+
+    def evaluator(self, placement: training.Placement) -> Evaluator:
+        """Scores splits, each process its share of the windows; compiled once."""
+        step = score_step(decoder_of(self.model), placement.batches(), placement.replicated)
+        scored = self.context if self.eval_scored is None else self.eval_scored
+        windows = data.EvaluationWindows(context=self.context, scored=scored)
+        # Rows without a token fill up the batch where it does not divide among the devices.
+        devices = placement.mesh.shape["data"]
+        rows = math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
+
+        def evaluate(params: Any, stream: data.TokenStream) -> dict[str, Any]:
+            batches = data.evaluation_batches(stream, windows, rows, jax.process_index(), jax.process_count())
+            return score(step, params, map(placement.feed, batches), stream.words).report()
+
+        return evaluate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Segments(Windows):
+    """Parallel readings of a text in segments, each with a memory of those before it."""
+
+    def __post_init__(self):
+        if self.eval_scored is not None:
+            raise ValueError(
+                f"segments are scored whole, with a memory; eval_scored must be None, got {self.eval_scored}"
+            )
+
+    def batches(self, stream: data.TokenStream) -> data.ContiguousBatches:
+        """The segments of every step, this process's rows of them."""
+        return data.ContiguousBatches(
+            stream=stream,
+            context=self.context,
+            batch_size=self.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def program(self) -> dict[str, Any]:
+        """What the way of reading gives a training program besides its batches."""
+        return {
+            "objective": SegmentModelling(decoder_of(self.model), self.label_smoothing, training.Mean),
+            "carry": lambda: empty_memory(self.model, initial_limits(self.model), self.batch_size),
+            "reshape_carry": self._reshape,
+        }
+
+    def constraint(self) -> Callable[[Any], Any] | None:
+        """What parameters must obey after every update; None: nothing."""
+        return clamp_spans if self.model.attention.spans == "heads" else None
+
+    def evaluator(self, placement: training.Placement) -> Evaluator:
+        """Scores splits, and tells the spans; compiled once for each set of limits. Every process scores all of a split."""
+        step = segment_score_step(decoder_of(self.model))
+        rows = self.eval_batch_size or self.batch_size
+
+        def evaluate(params: Any, stream: data.TokenStream) -> dict[str, Any]:
+            batches = data.ContiguousBatches(stream=stream, context=self.context, batch_size=rows)
+            segments = (batches.at(step) for step in range(batches.steps_per_epoch))
+            memory = empty_memory(self.model, limits_of(self.model, params), rows)
+            return score_segments(step, params, segments, memory, stream.words).report() | self._spans(params)
+
+        return evaluate
+
+    def _reshape(self, params: Any, carry: Memory) -> Memory:
+        limits = limits_of(self.model, params)
+        held = tuple(layer["inputs"].shape[1] for layer in carry["layers"])
+        return carry if limits == held else resize(carry, limits)
+
+    def _spans(self, params: Any) -> dict[str, float]:
+        """The mean span of all layers and of each, and the multiply-adds of a token."""
+        spans = mean_spans(self.model, params)
+        if spans is None:
+            return {}
+        mean = sum(spans) / len(spans)
+        layers = {f"span_of_layer_{n}": span for n, span in enumerate(spans, start=1)}
+        return {"span": mean, "multiply_adds": multiply_adds(self.model, mean), **layers}
+
+
+def reading_of(**fields: Any) -> Windows:
+    """The way of reading that a model needs, from the fields of ``Windows``."""
+    return (Segments if isinstance(fields["model"].attention, AdaptiveSpan) else Windows)(**fields)
