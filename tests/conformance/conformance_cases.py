@@ -72,12 +72,27 @@ def answers(implementation, pattern, differentiable, arrays=None, rows=None, **s
       rows: cotangents of these queries only; default all.
       static: options that are not arrays.
     """
-    call = functools.partial(attend, pattern=pattern, return_lse=True, implementation=implementation, **static)
-    return answers_of(lambda d, a: call(**d, **a), differentiable, arrays or {}, rows)
+    # Every implementation is compared with the same programs of the oracle, which are compiled once.
+    compiled = _oracle if implementation == ORACLE else _compiled
+    run = compiled(implementation, pattern, tuple(sorted(static.items())))
+    return _answers(run, differentiable, arrays or {}, rows)
 
 
 def answers_of(function, differentiable, arrays, rows=None):
     """The same of any function that returns output and log-sum-exp."""
+    return _answers(_with_gradients(function), differentiable, arrays, rows)
+
+
+def _compiled(implementation, pattern, static):
+    call = functools.partial(attend, pattern=pattern, return_lse=True, implementation=implementation, **dict(static))
+    return _with_gradients(lambda d, a: call(**d, **a))
+
+
+_oracle = functools.lru_cache(maxsize=256)(_compiled)
+
+
+def _with_gradients(function):
+    """Results and gradients of ``function(differentiable, arrays)``, compiled."""
 
     @jax.jit
     def run(differentiable, arrays, cotangents):
@@ -85,6 +100,10 @@ def answers_of(function, differentiable, arrays, rows=None):
         (gradients,) = pull(tuple(c.astype(r.dtype) for c, r in zip(cotangents, results, strict=True)))
         return results, gradients
 
+    return run
+
+
+def _answers(run, differentiable, arrays, rows):
     (batch, q_len, heads), value_size = differentiable["query"].shape[:3], differentiable["value"].shape[3]
     cotangents = draw(4, batch, q_len, heads, value_size), draw(5, batch, q_len, heads)
     if rows is not None:
