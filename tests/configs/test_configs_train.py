@@ -32,7 +32,8 @@ def shrunken(config, path):
         model=small,
         source=TextFiles(path=path, splits=(0.8, 0.1, 0.1)),
         context=CONTEXT,
-        batch_size=8,
+        # A row for each of the tests' devices in each microbatch.
+        batch_size=8 * config.accumulation,
         steps=1,
         eval_scored=None if config.eval_scored is None else 16,
         eval_batch_size=8,
@@ -47,11 +48,11 @@ def test_there_are_configs():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_small_copy_takes_a_step(path, tmp_path):
     text = tmp_path / "text.txt"
-    text.write_bytes(np.random.default_rng(0).integers(32, 127, 1500).astype(np.uint8).tobytes())
+    text.write_bytes(np.random.default_rng(0).integers(32, 127, 4000).astype(np.uint8).tobytes())
     config = shrunken(load_config(str(path)), text)
     report = train(config, str(tmp_path / "run"))
     assert report["step"] == 1
-    assert report["tokens"] == 150
+    assert report["tokens"] == 400
     assert math.isfinite(report["loss"])
     assert report["bits_per_byte"] == pytest.approx(report["loss"] / math.log(2))
 
