@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from efficient_attn.nn.block import Block, NormPlace, drop
-from efficient_attn.nn.cache import empty_cache, slots
+from efficient_attn.nn.cache import slots
 from efficient_attn.nn.embedding import (
     Embedding,
     Positions,
@@ -25,7 +25,7 @@ from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization, Scheme
 from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse
 from efficient_attn.nn.stack import Caches, Remat, Stack
-from efficient_attn.patterns.algebra import Pattern, PerHead
+from efficient_attn.patterns.algebra import PerHead
 from efficient_attn.precision import Precision
 
 
@@ -96,10 +96,8 @@ class Decoder(nnx.Module):
         init = Initialization(config.initialization, config.depth)
         embedding_key, stack_key, norm_key = jax.random.split(key, 3)
 
-        make_attention = MODULES[type(config.attention)](config.attention)
-
-        def make_block(rngs: nnx.Rngs) -> Block:
-            attention = make_attention(
+        def make_block(place: int, rngs: nnx.Rngs) -> Block:
+            attention = MODULES[type(config.attention)](config.attention, place)(
                 config.width,
                 config.heads,
                 config.value_heads,
@@ -138,14 +136,7 @@ class Decoder(nnx.Module):
     def init_cache(self, batch: int, length: int) -> Caches:
         """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""
         check_length(self.config.positions, length)
-        config = self.config
-        sizes = (config.query_width // config.heads, config.width // config.heads)
-        dtype = jnp.dtype(config.precision.compute)
-
-        def make(pattern: Pattern):
-            return empty_cache(slots(pattern, length)[1], batch, config.value_heads, sizes, dtype)
-
-        return self.stack.init_caches(make)
+        return self.stack.init_caches(lambda layer, pattern: layer.empty_cache(batch, slots(pattern, length)[1]))
 
     def step(
         self, token: Int[Array, " B"], position: Int[Array, ""], caches: Caches, length: int

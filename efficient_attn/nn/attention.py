@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels import attend
-from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.cache import Cache, empty_cache
+from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import rotate
 from efficient_attn.patterns.algebra import Pattern
@@ -27,6 +28,8 @@ class SelfAttention(nnx.Module):
       init: standard deviations.
       precision: formats.
       rotary: base of rotary positions, or None.
+      value_width: size of all value heads together, were there as many as query heads; None: ``width``.
+      biases: whether the projections have biases.
       rngs: randomness of the initial parameters.
     """
 
@@ -40,21 +43,37 @@ class SelfAttention(nnx.Module):
         precision: Precision,
         *,
         rotary: float | None = None,
+        value_width: int | None = None,
+        biases: bool = True,
         rngs: nnx.Rngs,
     ):
         self.heads, self.key_heads, self.rotary = heads, key_heads, rotary
-        self.sizes = (qk_width // heads, width // heads)
-        formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
+        value_width = width if value_width is None else value_width
+        self.sizes = (qk_width // heads, value_width // heads)
+        formats = linear_formats(precision, rngs, biases)
         out = {"kernel_init": init.weight(width), **formats}
         self.query = nnx.Linear(width, qk_width, **out)
         self.key = nnx.Linear(width, self.sizes[0] * key_heads, **out)
         self.value = nnx.Linear(width, self.sizes[1] * key_heads, **out)
-        self.output = nnx.Linear(width, width, kernel_init=init.residual(width), **formats)
+        self.output = nnx.Linear(value_width, width, kernel_init=init.residual(value_width), **formats)
 
-    def __call__(self, x: Float[Array, "B T D"], pattern: Pattern) -> Float[Array, "B T D"]:
-        """Attention among the tokens of ``x``."""
+    def __call__(
+        self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None
+    ) -> Float[Array, "B T D"]:
+        """Attention among the tokens of ``x``; ``key_mask`` False hides a token from all others."""
         query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
-        return self._back(self._mix(query, key, value, pattern, query_spec=on_mesh(HEADS)))
+        tokens = {} if key_mask is None else {"key_mask": key_mask}
+        return self._back(self._mix(query, key, value, pattern, query_spec=on_mesh(HEADS), **tokens))
+
+    def recalled(
+        self, x: Float[Array, "B T D"], pattern: Pattern, key: jax.Array | None, given: Given, memo: None
+    ) -> tuple[Float[Array, "B T D"], None]:
+        """``__call__`` for a layer that knows no mechanism: nothing is drawn from ``key``, nothing is to be remembered."""
+        return self(x, pattern, given.key_mask), None
+
+    def empty_cache(self, batch: int, slots: int) -> Cache:
+        """A cache without a token."""
+        return empty_cache(slots, batch, self.key_heads, self.sizes, self.query.dtype)
 
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
@@ -89,3 +108,13 @@ class SelfAttention(nnx.Module):
 
     def _back(self, mixed: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
         return self.output(mixed.reshape(*mixed.shape[:2], -1))
+
+
+def linear_formats(precision: Precision, rngs: nnx.Rngs, biases: bool) -> dict[str, Any]:
+    """What all projections of an attention are made with, beside their sizes and initial values."""
+    return {
+        "dtype": jnp.dtype(precision.compute),
+        "param_dtype": jnp.dtype(precision.parameters),
+        "use_bias": biases,
+        "rngs": rngs,
+    }
