@@ -53,6 +53,8 @@ _RUNS = (
     "tensorboard",
     "eval_batch_size",
 )
+# Fields of the model that decide what is kept and what computed again, and not what comes out.
+_RECOMPUTED = ("remat", "ff_stretch", "logits_stretch")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -265,7 +267,9 @@ def restore(config: Experiment, workdir: str) -> tuple[Any, int]:
             )
         saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
         mine = _plain(config.model)
-        differing = [k for k in mine if k not in ("remat",) and json.dumps(mine[k]) != json.dumps((saved or {}).get(k))]
+        # A field that an earlier version did not have was, in effect, at its default.
+        before = _plain(DecoderConfig(depth=1, width=1, heads=1)) | (saved or {})
+        differing = [k for k in mine if k not in _RECOMPUTED and json.dumps(mine[k]) != json.dumps(before[k])]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
         return checkpoints.restore_params(steps[-1]), steps[-1]

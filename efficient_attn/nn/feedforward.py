@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.stretches import over_stretches
 from efficient_attn.precision import Precision
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "relu"]
@@ -31,7 +32,7 @@ ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
 
 
 class FeedForward(nnx.Module):
-    """``W2 f(W1 x + b1) + b2``."""
+    """``W2 f(W1 x + b1) + b2``; ``stretch`` tokens at a time, or all."""
 
     def __init__(
         self,
@@ -41,13 +42,15 @@ class FeedForward(nnx.Module):
         init: Initialization,
         precision: Precision,
         *,
+        stretch: int | None = None,
         rngs: nnx.Rngs,
     ):
         formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
-        self.activation = activation
+        self.activation, self.stretch = activation, stretch
         self.expand = nnx.Linear(width, hidden, kernel_init=init.weight(width), **formats)
         self.contract = nnx.Linear(hidden, width, kernel_init=init.residual(hidden), **formats)
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """The network on every token alike."""
-        return self.contract(ACTIVATIONS[self.activation](self.expand(x)))
+        network = lambda x: self.contract(ACTIVATIONS[self.activation](self.expand(x)))  # noqa: E731
+        return over_stretches(network, self.stretch, x)

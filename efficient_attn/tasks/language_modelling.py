@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from efficient_attn.models import Decoder, Functional
+from efficient_attn.nn.stretches import over_stretches
 
 Batch = Mapping[str, Any]
 
@@ -34,10 +35,20 @@ class LanguageModelling:
 
     def __call__(self, params: Any, batch: Batch, key: jax.Array | None, carry: Any):
         """The term, and the carry as it came."""
-        logits = self.model.module(params)(batch["tokens"], key)
-        losses = cross_entropy(logits, batch["tokens"], self.label_smoothing)
+        losses = token_losses(self.model.module(params), batch["tokens"], key, self.label_smoothing)
         total = jnp.sum(jnp.where(batch["valid"], losses, 0.0))
         return {"loss": self.mean(total, self.counts(batch)["loss"])}, carry
+
+
+def token_losses(
+    decoder: Decoder, tokens: jax.Array, key: jax.Array | None = None, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Nats of each token ``[B, T]`` given those before it, by stretches of logits if the model asks for them."""
+
+    def losses(hidden: jax.Array, targets: jax.Array) -> jax.Array:
+        return cross_entropy(decoder.logits(hidden), targets, label_smoothing)
+
+    return over_stretches(losses, decoder.config.logits_stretch, decoder.hidden(tokens, key), tokens)
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
