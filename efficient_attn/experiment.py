@@ -14,6 +14,7 @@ from efficient_attn.decoding import SamplingOptions, sample
 from efficient_attn.models import Decoder, DecoderConfig, Functional
 from efficient_attn.models.functional import count
 from efficient_attn.nn.embedding import check_length
+from efficient_attn.nn.lsh_attention import Hashing
 from efficient_attn.nn.stack import matrices
 from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
 
@@ -30,6 +31,7 @@ Source = (
     | data.ImageArray
     | data.ImageFolder
     | data.AudioFiles
+    | data.Copying
 )
 
 
@@ -53,8 +55,10 @@ _RUNS = (
     "tensorboard",
     "eval_batch_size",
 )
-# Fields of the model that decide what is kept and what computed again, and not what comes out.
+# Fields of the model that decide what is computed again, and those of its attention that decide how tokens are brought
+# together: the same parameters may be evaluated with others.
 _RECOMPUTED = ("remat", "ff_stretch", "logits_stretch")
+_HASHING = tuple(field.name for field in dataclasses.fields(Hashing))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -266,13 +270,19 @@ def restore(config: Experiment, workdir: str) -> tuple[Any, int]:
                 f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
             )
         saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
-        mine = _plain(config.model)
         # A field that an earlier version did not have was, in effect, at its default.
-        before = _plain(DecoderConfig(depth=1, width=1, heads=1)) | (saved or {})
-        differing = [k for k in mine if k not in _RECOMPUTED and json.dumps(mine[k]) != json.dumps(before[k])]
+        before = _parametrised(_plain(DecoderConfig(depth=1, width=1, heads=1)) | (saved or {}))
+        mine = _parametrised(_plain(config.model))
+        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
         return checkpoints.restore_params(steps[-1]), steps[-1]
+
+
+def _parametrised(model: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a model, as JSON, that its parameters depend on."""
+    kept = {k: v for k, v in model.items() if k not in _RECOMPUTED}
+    return kept | {"attention": {k: v for k, v in kept["attention"].items() if k not in _HASHING}}
 
 
 def write(config: Experiment, workdir: str, prompt: bytes, length: int, options: SamplingOptions, seed: int) -> bytes:

@@ -71,16 +71,19 @@ class Score:
     """Sum over scored tokens."""
     tokens: int
     """Scored tokens."""
+    right: int
+    """Scored tokens that were given the greatest probability."""
     words: int | None
     """Words of the raw text, where it is text."""
 
     def report(self) -> dict[str, float | int]:
-        """Loss in nats per token, bits per byte (a token is a byte), perplexity per token and per word."""
+        """Loss in nats per token, bits per byte (a token is a byte), perplexity per token and per word, accuracy."""
         loss = self.nats / self.tokens
         report: dict[str, float | int] = {
             "loss": loss,
             "bits_per_byte": loss / math.log(2),
             "perplexity_per_token": math.exp(min(loss, 700.0)),
+            "accuracy": self.right / self.tokens,
             "tokens": self.tokens,
         }
         if self.words:
@@ -89,33 +92,39 @@ class Score:
 
 
 def score_step(model: Functional[Decoder]):
-    """A jitted function from parameters and an evaluation batch to the nats of its scored tokens and their number."""
+    """A jitted function from parameters and an evaluation batch to the nats of its scored tokens, their number, and how many
+    of them were given the greatest probability; each for every row."""
 
     @jax.jit
-    def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        logits = model.module(params)(batch["tokens"])
+    def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+        decoder, tokens = model.module(params), batch["tokens"]
+
+        def judge(hidden: jax.Array, targets: jax.Array) -> jax.Array:
+            logits = decoder.logits(hidden)
+            return jnp.stack([cross_entropy(logits, targets), jnp.argmax(logits, axis=-1) == targets], axis=-1)
+
+        judged = over_stretches(judge, decoder.config.logits_stretch, decoder.hidden(tokens), tokens)
         scored = batch["scored"] & batch["valid"]
-        nats = jnp.where(scored, cross_entropy(logits, batch["tokens"]), 0.0)
         # Per row in float32: the host adds rows up in double precision, so a long split loses nothing.
-        return nats.sum(-1), scored.sum(-1)
+        nats, right = jnp.moveaxis(jnp.where(scored[..., None], judged, 0.0).sum(1), -1, 0)
+        return nats, scored.sum(-1), right
 
     return step
 
 
 def score(step: Any, params: Any, batches: Any, words: int | None) -> Score:
     """Adds up ``step`` over all batches of a split, one batch behind, so that the device is never idle."""
-    nats, tokens, pending = 0.0, 0, None
+    total, pending = np.zeros(3), None
     for batch in batches:
         result = step(params, batch)
         if pending is not None:
-            nats, tokens = _add(nats, tokens, pending)
+            total = total + _sums(pending)
         pending = result
     if pending is None:
         raise ValueError("there was nothing to score: the split has no windows")
-    nats, tokens = _add(nats, tokens, pending)
-    return Score(nats=nats, tokens=tokens, words=words)
+    nats, tokens, right = total + _sums(pending)
+    return Score(nats=float(nats), tokens=int(tokens), right=int(right), words=words)
 
 
-def _add(nats: float, tokens: int, result: tuple[jax.Array, jax.Array]) -> tuple[float, int]:
-    rows, scored = (np.asarray(x) for x in result)
-    return nats + float(rows.sum(dtype=np.float64)), tokens + int(scored.sum())
+def _sums(result: tuple[jax.Array, ...]) -> np.ndarray:
+    return np.array([np.asarray(rows).sum(dtype=np.float64) for rows in result])
