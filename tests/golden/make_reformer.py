@@ -94,7 +94,11 @@ def drawn(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def answer(model: torch.nn.Module, tokens: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The model's result, and the rotations that it hashed with: the same in every layer."""
+    """The model's result, and the rotations that it hashed with: the same in every layer.
+
+    In double precision: the weights of a token that sees only itself are off by up to 1/256 in single, as its score is -1e5.
+    """
+    model = model.double()
     inputs = {"input_ids": torch.tensor(tokens)}
     if not mask.all():
         inputs["attention_mask"] = torch.tensor(mask, dtype=torch.long)
@@ -104,7 +108,7 @@ def answer(model: torch.nn.Module, tokens: np.ndarray, mask: np.ndarray) -> tupl
         result = torch.stack([output.start_logits, output.end_logits], -1)
     else:
         result = output.logits if "logits" in output else output.last_hidden_state
-    return result.numpy(), rotations(model)
+    return result.float().numpy(), rotations(model)
 
 
 def rotations(model: torch.nn.Module) -> tuple[np.ndarray, ...]:
@@ -116,7 +120,7 @@ def rotations(model: torch.nn.Module) -> tuple[np.ndarray, ...]:
     factors = [layer.num_buckets] if isinstance(layer.num_buckets, int) else list(layer.num_buckets)
     torch.manual_seed(config.hash_seed)
     shape = (config.num_attention_heads, config.attention_head_size, config.num_hashes, sum(factors) // 2)
-    whole = torch.randn(shape).numpy()
+    whole = torch.randn(shape, dtype=torch.float64).float().numpy()
     return tuple(np.split(whole, np.cumsum([f // 2 for f in factors])[:-1], axis=-1))
 
 
