@@ -1,6 +1,9 @@
 """The core of Hugging Face's LSH attention in PyTorch: its layer with the projections taken out."""
 
+import dataclasses
+import json
 import resource
+import sys
 
 import torch
 from transformers import ReformerConfig
@@ -11,7 +14,7 @@ from efficient_attn.bench.timing import median_ms
 from efficient_attn.ops.lsh import bucket_factors
 
 
-def theirs(length: int, rounds: int) -> Row:
+def measure(length: int, rounds: int) -> Row:
     """Times the layer on vectors that are queries and values already."""
     torch.set_num_threads(2)
     factors = bucket_factors(length, CHUNK, 128)
@@ -45,3 +48,7 @@ def theirs(length: int, rounds: int) -> Row:
 
 def _largest_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(dataclasses.asdict(measure(*map(int, sys.argv[1:3])))))
