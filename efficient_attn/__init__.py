@@ -10,3 +10,5 @@ from efficient_attn.kernels import RelativeBias as RelativeBias
 from efficient_attn.kernels import attend as attend
 from efficient_attn.kernels import merge as merge
 from efficient_attn.nn.flax_attention import flax_attention_fn as flax_attention_fn
+from efficient_attn.pretrained import load_pretrained as load_pretrained
+from efficient_attn.pretrained import save_pretrained as save_pretrained

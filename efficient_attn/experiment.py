@@ -14,6 +14,7 @@ from efficient_attn.decoding import SamplingOptions, sample
 from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, decoder_of
 from efficient_attn.models.functional import count
 from efficient_attn.models.segment_decoder import limits_of
+from efficient_attn.nn.lsh_attention import Hashing
 from efficient_attn.nn.stack import matrices
 from efficient_attn.reading import Windows, reading_of
 
@@ -30,6 +31,7 @@ Source = (
     | data.ImageArray
     | data.ImageFolder
     | data.AudioFiles
+    | data.Copying
 )
 
 
@@ -53,6 +55,10 @@ _RUNS = (
     "tensorboard",
     "eval_batch_size",
 )
+# Fields of the model that decide what is computed again, and those of its attention that decide how tokens are brought
+# together: the same parameters may be evaluated with others.
+_RECOMPUTED = ("remat", "ff_stretch", "logits_stretch")
+_HASHING = tuple(field.name for field in dataclasses.fields(Hashing))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -263,11 +269,19 @@ def restore(config: Experiment, workdir: str, sharding: jax.sharding.Sharding | 
                 f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
             )
         saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
-        mine = _plain(config.model)
-        differing = [k for k in mine if k not in ("remat",) and json.dumps(mine[k]) != json.dumps((saved or {}).get(k))]
+        # A field that an earlier version did not have was, in effect, at its default.
+        before = _parametrised(_plain(DecoderConfig(depth=1, width=1, heads=1)) | (saved or {}))
+        mine = _parametrised(_plain(config.model))
+        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
         return checkpoints.restore_params(steps[-1], sharding), steps[-1]
+
+
+def _parametrised(model: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a model, as JSON, that its parameters depend on."""
+    kept = {k: v for k, v in model.items() if k not in _RECOMPUTED}
+    return kept | {"attention": {k: v for k, v in kept["attention"].items() if k not in _HASHING}}
 
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):

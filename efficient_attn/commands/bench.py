@@ -1,4 +1,4 @@
-"""``python -m efficient_attn bench attention|training|tpu|memory``: measure, side by side with others, and print a table."""
+"""``python -m efficient_attn bench attention|training|tpu|memory|reformer``: measure, side by side with others; print a table."""
 
 import dataclasses
 import importlib.util
@@ -17,7 +17,7 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention", "training", "tpu", "memory"], tyro.conf.Positional] = "attention"
+    what: Annotated[Literal["attention", "training", "tpu", "memory", "reformer"], tyro.conf.Positional] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
@@ -38,6 +38,9 @@ def main(args: Args) -> None:
         return
     if args.what == "memory":
         _memory(args)
+        return
+    if args.what == "reformer":
+        _reformer(args.longest)
         return
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
@@ -84,6 +87,25 @@ def _memory(args: Args) -> None:
 def _need_compiler(what: str) -> None:
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(f"bench {what} needs the TPU compiler: pip install libtpu")
+
+
+def _reformer(longest: int) -> None:
+    """LSH attention beside that of transformers, and the memory of gradients by depth."""
+    from efficient_attn.bench import reformer
+
+    if importlib.util.find_spec("transformers") is None:
+        print("transformers is not installed: its rows are left out", file=sys.stderr)
+    print("| system | n | rounds | forward ms | fwd+bwd ms | MiB |")
+    print("|---|---|---|---|---|---|")
+    for row in reformer.rows(longest):
+        times = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {row.mib:.0f}"
+        print(f"| {row.system} | {row.length} | {row.rounds} | {times} |", flush=True)
+    print()
+    print(f"| temporaries of a gradient, MiB, at depth | {' | '.join(map(str, reformer.DEPTHS))} |")
+    print("|---|" + "---|" * len(reformer.DEPTHS))
+    for residual in ("plain", "reversible"):
+        sizes = [f"{reformer.gradient_mib(residual, depth):.0f}" for depth in reformer.DEPTHS]
+        print(f"| {residual} | {' | '.join(sizes)} |", flush=True)
 
 
 def _tpu() -> None:

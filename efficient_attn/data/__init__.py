@@ -11,6 +11,7 @@ from efficient_attn.data.batches import (
     evaluation_batches,
     process_rows,
 )
+from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
 from efficient_attn.data.images import ImageArray, ImageFolder
 from efficient_attn.data.packing import LongDocuments, pack
@@ -29,6 +30,7 @@ __all__ = [
     "AudioFiles",
     "Batch",
     "ContiguousBatches",
+    "Copying",
     "Enwik8",
     "EvaluationWindows",
     "ImageArray",

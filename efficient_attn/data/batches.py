@@ -229,7 +229,7 @@ def _read_rows(stream: TokenStream, spans: list[tuple[int, int]], context: int) 
     for row, (start, stop) in enumerate(spans):
         length = max(0, stop - start)
         tokens[row, :length] = stream.tokens[start : start + length]
-        valid[row, :length] = True
+        valid[row, :length] = np.arange(start, start + length) % stream.record_length >= stream.given
     return {"tokens": tokens, "valid": valid}
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-Unit = Literal["byte", "pixel", "sample"]
+Unit = Literal["byte", "pixel", "sample", "symbol"]
 
 # Bounds the memory that scanning a memory-mapped file of gigabytes takes.
 _SCAN_BYTES = 1 << 24
@@ -25,8 +25,10 @@ class TokenStream:
     """Number of different tokens that may occur."""
     record_length: int = 1
     """Tokens in one indivisible record: height * width * 3 for images, 1 where the stream may be cut anywhere."""
+    given: int = 0
+    """Tokens at the start of each record that are neither learned nor scored."""
     unit: Unit = "byte"
-    """What one token is: a byte of text, a colour channel of a pixel, or an audio sample."""
+    """What one token is: a byte of text, a colour channel of a pixel, an audio sample, or a symbol of a made-up task."""
     description: str
     """Exactly which data this is: files, counts, versions."""
 
@@ -39,6 +41,8 @@ class TokenStream:
             raise ValueError(f"vocab_size of 8-bit tokens must be in 1..256, got {self.vocab_size}")
         if self.record_length < 1 or len(self.tokens) % self.record_length:
             raise ValueError(f"{len(self.tokens)} tokens are not whole records of {self.record_length} tokens")
+        if not 0 <= self.given < self.record_length:
+            raise ValueError(f"given must leave something of a record of {self.record_length} tokens, got {self.given}")
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -4,7 +4,10 @@ from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
 from efficient_attn.models.functional import Functional as Functional
+from efficient_attn.models.reformer import Reformer as Reformer
+from efficient_attn.models.reformer import ReformerConfig as ReformerConfig
 from efficient_attn.models.segment_decoder import SegmentDecoder as SegmentDecoder
+from efficient_attn.nn.mechanisms import LSH as LSH
 from efficient_attn.nn.mechanisms import AdaptivelySparse as AdaptivelySparse
 from efficient_attn.nn.mechanisms import Sparse as Sparse
 from efficient_attn.nn.mechanisms import Synthesizer as Synthesizer

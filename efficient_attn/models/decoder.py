@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from efficient_attn.nn.block import Block, NormPlace
-from efficient_attn.nn.cache import empty_cache, slots
+from efficient_attn.nn.cache import slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import (
     Embedding,
@@ -25,8 +25,9 @@ from efficient_attn.nn.embedding import (
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization, Scheme
 from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse
+from efficient_attn.nn.reversible_stack import ReversibleStack
 from efficient_attn.nn.stack import Caches, Remat, Stack
-from efficient_attn.patterns.algebra import Pattern, PerHead
+from efficient_attn.patterns.algebra import PerHead
 from efficient_attn.precision import Precision
 
 
@@ -44,6 +45,8 @@ class DecoderConfig:
     """Key and value heads; None: as many as query heads."""
     qk_width: int | None = None
     """Size of all query heads together; None: ``width``."""
+    value_width: int | None = None
+    """Size of all value heads together, were there as many as query heads; None: ``width``."""
     ff_width: int | None = None
     """Size of the feed-forward's hidden layer; None: ``4 * width``."""
     vocab: int = 256
@@ -54,12 +57,19 @@ class DecoderConfig:
     """Whether the projections of the attention add one."""
     positions: Positions = RotaryPositions()
     norm: NormPlace = "pre"
+    residual: Literal["plain", "reversible"] = "plain"
+    """``reversible``: two residual streams, side by side before the logits, whose activations the backward pass rebuilds."""
     activation: Activation = "quick_gelu"
     logits: Literal["untied_zero", "untied", "tied"] = "untied_zero"
     initialization: Scheme = "code"
     dropout: float = 0.0
     """Probability of dropping a feature of a sublayer's output, and of the embedding."""
     remat: Remat = "none"
+    """What the backward pass recomputes; a reversible stack rebuilds all."""
+    ff_stretch: int | None = None
+    """Tokens whose feed-forward is computed at a time; None: all. It is recomputed in the backward pass."""
+    logits_stretch: int | None = None
+    """Tokens whose logits and loss are computed at a time; None: all. They are recomputed in the backward pass."""
     precision: Precision = Precision()
 
     def __post_init__(self):
@@ -74,6 +84,7 @@ class DecoderConfig:
             )
         if self.heads % self.value_heads:
             raise ValueError(f"key_heads must divide heads, got key_heads={self.key_heads}, heads={self.heads}")
+        self._check_choices()
         for pattern in self.attention.parsed():
             if isinstance(pattern, PerHead) and len(pattern.patterns) != self.heads:
                 raise ValueError(
@@ -87,6 +98,18 @@ class DecoderConfig:
         if longest is not None and context > longest:
             raise ValueError(
                 f"the {type(self.attention).__name__} has scores for {longest} tokens, got a context of {context}"
+            )
+
+    def _check_choices(self) -> None:
+        if (self.width if self.value_width is None else self.value_width) % self.heads:
+            raise ValueError(f"heads must divide value_width, got heads={self.heads}, value_width={self.value_width}")
+        for name in ("ff_stretch", "logits_stretch"):
+            if (stretch := getattr(self, name)) is not None and stretch < 1:
+                raise ValueError(f"{name} must be at least 1 token, or None; got {stretch}")
+        if self.residual == "reversible" and (self.norm != "pre" or self.remat != "none" or self.logits == "tied"):
+            raise ValueError(
+                "a reversible stack has norm='pre', remat='none' and untied logits, got "
+                f"norm={self.norm!r}, remat={self.remat!r}, logits={self.logits!r}"
             )
 
     @property
@@ -110,10 +133,10 @@ class Decoder(nnx.Module):
         init = Initialization(config.initialization, config.depth)
         embedding_key, stack_key, norm_key = jax.random.split(key, 3)
 
-        make_attention = MODULES[type(config.attention)](config.attention)
+        streams = 2 if config.residual == "reversible" else 1
 
-        def make_block(rngs: nnx.Rngs) -> Block:
-            attention = make_attention(
+        def make_block(place: int, rngs: nnx.Rngs) -> Block:
+            attention = MODULES[type(config.attention)](config.attention, place)(
                 config.width,
                 config.heads,
                 config.value_heads,
@@ -121,18 +144,32 @@ class Decoder(nnx.Module):
                 init,
                 config.precision,
                 rotary=rotary_base(config.positions),
+                value_width=config.value_width,
                 bias=config.attention_bias,
                 rngs=rngs,
             )
             hidden = 4 * config.width if config.ff_width is None else config.ff_width
-            feedforward = FeedForward(config.width, hidden, config.activation, init, config.precision, rngs=rngs)
+            feedforward = FeedForward(
+                config.width,
+                hidden,
+                config.activation,
+                init,
+                config.precision,
+                stretch=config.ff_stretch,
+                rngs=rngs,
+            )
             return Block(attention, feedforward, config.norm, config.width, rngs=rngs)
 
         rngs = nnx.Rngs(embedding_key)
-        self.embedding = Embedding(config.vocab, config.width, config.positions, config.logits, init, rngs=rngs)
-        self.stack = Stack(make_block, config.depth, config.attention.parsed(), config.remat, stack_key)
+        self.embedding = Embedding(
+            config.vocab, config.width, config.positions, config.logits, init, streams=streams, rngs=rngs
+        )
+        make_stack = ReversibleStack if config.residual == "reversible" else Stack
+        self.stack = make_stack(make_block, config.depth, config.attention.parsed(), config.remat, stack_key)
         self.final_norm = (
-            nnx.LayerNorm(config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key)) if config.norm == "pre" else None
+            nnx.LayerNorm(streams * config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key))
+            if config.norm == "pre"
+            else None
         )
 
     def __call__(self, tokens: Int[Array, "B T"], key: jax.Array | None = None) -> Float[Array, "B T V"]:
@@ -145,21 +182,19 @@ class Decoder(nnx.Module):
         Raises:
           ValueError: if the sequence is longer than the model's positions.
         """
+        return self.logits(self.hidden(tokens, key))
+
+    def hidden(self, tokens: Int[Array, "B T"], key: jax.Array | None = None) -> Float[Array, "B T width"]:
+        """What ``logits`` makes the logits of; arguments as in ``__call__``."""
         self.config.check_context(tokens.shape[1])
         keys = (None, None) if key is None else jax.random.split(key)
         x = drop(self.embedding.shifted(tokens), self.config.dropout, keys[0])
-        return self._logits(self.stack(x, self.config.dropout, keys[1]))
+        return self.stack(x, self.config.dropout, keys[1])
 
     def init_cache(self, batch: int, length: int) -> Caches:
         """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""
         self.config.check_context(length)
-        config = self.config
-        sizes, dtype = self.stack.cached_sizes, jnp.dtype(config.precision.compute)
-
-        def make(pattern: Pattern):
-            return empty_cache(slots(pattern, length)[1], batch, config.value_heads, sizes, dtype)
-
-        return self.stack.init_caches(make)
+        return self.stack.init_caches(lambda layer, pattern: layer.empty_cache(batch, slots(pattern, length)[1]))
 
     def step(
         self, token: Int[Array, " B"], position: Int[Array, ""], caches: Caches, length: int
@@ -180,8 +215,9 @@ class Decoder(nnx.Module):
         x = self.embedding.one(token, position)
         now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.config.attention.parsed())
         x, caches = self.stack.step(x, caches, position, now)
-        return self._logits(x)[:, 0], caches
+        return self.logits(x)[:, 0], caches
 
-    def _logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+    def logits(self, x: Float[Array, "B T width"]) -> Float[Array, "B T V"]:
+        """Logits from the end of the residual stream or streams, each token's from its own row."""
         x = x if self.final_norm is None else self.final_norm(x)
         return self.embedding.logits(x.astype(jnp.dtype(self.config.precision.compute)))

@@ -54,6 +54,11 @@ class SegmentDecoder(nnx.Module):
     def __init__(self, config: DecoderConfig, *, limits: tuple[int, ...] | None = None, key: jax.Array):
         if not isinstance(config.attention, AdaptiveSpan):
             raise ValueError(f"SegmentDecoder needs attention=AdaptiveSpan(...), got {config.attention}")
+        unused = {name: getattr(config, name) for name in ("value_width", "ff_stretch", "logits_stretch")}
+        if config.residual != "plain" or any(value is not None for value in unused.values()):
+            raise ValueError(
+                f"SegmentDecoder has residual='plain' and none of {', '.join(unused)}, got {config.residual!r} and {unused}"
+            )
         self.config = config
         self.limits = (config.attention.limit,) * config.depth if limits is None else limits
         init = Initialization(config.initialization, config.depth)

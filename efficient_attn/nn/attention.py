@@ -10,7 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels import attend
-from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.cache import AnyCache, Cache, empty_cache
+from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import rotate
 from efficient_attn.patterns.algebra import Pattern
@@ -22,6 +23,7 @@ class Attention(nnx.Module):
     """What a block asks of its attention: the whole sequence at once, and one token over a cache."""
 
     heads: int
+    key_heads: int
     sizes: tuple[int, int]
     """Features of one key head and of one value head, as a cache keeps them; no keys: 0."""
     output: nnx.Linear
@@ -32,9 +34,28 @@ class Attention(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Attention among the tokens of ``x``; those that ``key_mask`` says False of are seen by none."""
 
+    def recalled(
+        self, x: Float[Array, "B T D"], pattern: Pattern, key: jax.Array | None, given: Given, memo: Any
+    ) -> tuple[Float[Array, "B T D"], Any]:
+        """``__call__``, and what it takes to repeat it exactly on an input that differs in the last bits.
+
+        Args:
+          x: the tokens.
+          pattern: which of them may see which.
+          key: randomness, for a mechanism that draws; None: as in evaluation.
+          given: what is the same for all layers.
+          memo: what an earlier call returned, to repeat it; None: a first call.
+        """
+        del key, memo
+        return self(x, pattern, given.key_mask), None
+
+    def empty_cache(self, batch: int, slots: int) -> AnyCache:
+        """A cache without a token."""
+        return empty_cache(slots, batch, self.key_heads, self.sizes, self.output.dtype)
+
     @abc.abstractmethod
     def step(
-        self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
+        self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Any, position: Int[Array, ""], slot: Int[Array, ""]
     ) -> tuple[Float[Array, "B 1 D"], Cache]:
         """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
 
@@ -64,6 +85,7 @@ class SelfAttention(Attention):
       init: standard deviations.
       precision: formats.
       rotary: base of rotary positions, or None.
+      value_width: size of all value heads together, were there as many as query heads; None: ``width``.
       bias: whether the projections add one.
       rngs: randomness of the initial parameters.
     """
@@ -78,16 +100,18 @@ class SelfAttention(Attention):
         precision: Precision,
         *,
         rotary: float | None = None,
+        value_width: int | None = None,
         bias: bool = True,
         rngs: nnx.Rngs,
     ):
         self.heads, self.key_heads, self.rotary = heads, key_heads, rotary
-        self.sizes = (qk_width // heads, width // heads)
+        value_width = width if value_width is None else value_width
+        self.sizes = (qk_width // heads, value_width // heads)
         project = linear(precision, bias, rngs)
         self.query = project(width, qk_width, kernel_init=init.weight(width))
         self.key = project(width, self.sizes[0] * key_heads, kernel_init=init.weight(width))
         self.value = project(width, self.sizes[1] * key_heads, kernel_init=init.weight(width))
-        self.output = project(width, width, kernel_init=init.residual(width))
+        self.output = project(value_width, width, kernel_init=init.residual(value_width))
 
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None

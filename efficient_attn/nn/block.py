@@ -7,9 +7,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from efficient_attn.nn.attention import Attention
-from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.cache import AnyCache
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
+from efficient_attn.nn.given import NOTHING
 from efficient_attn.patterns.algebra import Pattern
 
 NormPlace = Literal["pre", "post"]
@@ -18,25 +19,41 @@ NormPlace = Literal["pre", "post"]
 class Block(nnx.Module):
     """``h + attention(norm(h))``, then the same with the feed-forward; norms after the sums where ``norm`` is "post"."""
 
-    def __init__(self, attention: Attention, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        attention: Attention,
+        feedforward: FeedForward,
+        norm: NormPlace,
+        width: int,
+        *,
+        epsilon: float = 1e-5,
+        rngs: nnx.Rngs,
+    ):
         self.attention, self.feedforward, self.norm = attention, feedforward, norm
         # Statistics and the residual stream stay float32 whatever the products are computed in.
-        self.attention_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
-        self.feedforward_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
+        self.attention_norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
+        self.feedforward_norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
     ) -> Float[Array, "B T D"]:
         """The block on a whole sequence; ``key`` None is without dropout."""
         keys = (None, None) if key is None else jax.random.split(key)
-        mixed = self.attention(self._enter(x, self.attention_norm), pattern)
+        # A mechanism that draws numbers has its own: dropout's stay what they are without it.
+        own = None if key is None else jax.random.fold_in(keys[0], 1)
+        mixed, _ = self.attention.recalled(self._enter(x, self.attention_norm), pattern, own, NOTHING, None)
         x = self._leave(x, drop(mixed, dropout, keys[0]), self.attention_norm)
         hidden = self.feedforward(self._enter(x, self.feedforward_norm))
         return self._leave(x, drop(hidden, dropout, keys[1]), self.feedforward_norm)
 
     def step(
-        self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
-    ) -> tuple[Float[Array, "B 1 D"], Cache]:
+        self,
+        x: Float[Array, "B 1 D"],
+        pattern: Pattern,
+        cache: AnyCache,
+        position: Int[Array, ""],
+        slot: Int[Array, ""],
+    ) -> tuple[Float[Array, "B 1 D"], AnyCache]:
         """The block on one token, over the cache."""
         mixed, cache = self.attention.step(self._enter(x, self.attention_norm), pattern, cache, position, slot)
         x = self._leave(x, mixed, self.attention_norm)

@@ -35,6 +35,25 @@ class Cache:
         )
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class HashedCache:
+    """Queries, whose directions are the keys, values and buckets of one layer of LSH attention, by position."""
+
+    query_key: Float[Array, "*layers B S N H"]
+    value: Float[Array, "*layers B S N Hv"]
+    buckets: Int[Array, "*layers B S N rounds"]
+
+    def write(self, slot: jax.Array, query_key: jax.Array, value: jax.Array, buckets: jax.Array) -> "HashedCache":
+        """The cache with one token's query, value and buckets ``[B, 1, N, ...]`` in ``slot``, its position."""
+        new = (query_key.astype(self.query_key.dtype), value.astype(self.value.dtype), buckets)
+        old = (self.query_key, self.value, self.buckets)
+        return HashedCache(*(jax.lax.dynamic_update_slice_in_dim(a, b, slot, 1) for a, b in zip(old, new, strict=True)))
+
+
+AnyCache = Cache | HashedCache
+
+
 @functools.lru_cache(maxsize=64)
 def slots(pattern: Pattern, length: int) -> tuple[np.ndarray, int]:
     """The slot of each position, int32 ``[length]``, and how many slots there are.

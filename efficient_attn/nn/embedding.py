@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -34,6 +35,32 @@ class TablePositions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AxialPositions:
+    """Learned tables indexed by the digits of a position, side by side: each fills some features of the embedding.
+
+    Reference:
+      Kitaev, Kaiser, Levskaya, "Reformer: The Efficient Transformer", 2020, released code.
+    """
+
+    sizes: tuple[int, ...]
+    """Entries of each table, the slowest digit first."""
+    widths: tuple[int, ...]
+    """Features of each table; they add up to the width of the model."""
+
+    def __post_init__(self):
+        if not self.sizes or len(self.sizes) != len(self.widths) or min(self.sizes + self.widths) < 1:
+            raise ValueError(
+                f"AxialPositions needs a width for each of one or more sizes, all at least 1, got sizes {self.sizes} and "
+                f"widths {self.widths}"
+            )
+
+    @property
+    def length(self) -> int:
+        """Positions that have an embedding."""
+        return math.prod(self.sizes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SinusoidalPositions:
     """Fixed sines and cosines of the position, for any length."""
 
@@ -49,7 +76,7 @@ class RotaryPositions:
     length: int | None = None
 
 
-Positions = TablePositions | SinusoidalPositions | RotaryPositions
+Positions = TablePositions | AxialPositions | SinusoidalPositions | RotaryPositions
 
 
 class Embedding(nnx.Module):
@@ -67,18 +94,21 @@ class Embedding(nnx.Module):
         logits: Literal["untied_zero", "untied", "tied"],
         init: Initialization,
         *,
+        streams: int = 1,
         rngs: nnx.Rngs,
     ):
+        if logits == "tied" and streams > 1:
+            raise ValueError(
+                f"logits of {streams} streams side by side cannot be tied to the tokens: choose untied logits"
+            )
         self.positions = positions
         self.width = width
         self.tokens = nnx.Param(init.token(width)(rngs.params(), (vocab, width)))
         self.start = nnx.Param(init.token(width)(rngs.params(), (width,)))
-        sizes = positions.sizes if isinstance(positions, TablePositions) else ()
-        table = init.position(width, max(len(sizes), 1))
-        self.tables = nnx.List([nnx.Param(table(rngs.params(), (size, width))) for size in sizes])
+        self.tables = nnx.List(position_tables(positions, width, init, rngs))
         zero = nnx.initializers.zeros
-        kernel = zero if logits == "untied_zero" else init.weight(width)
-        self.head = None if logits == "tied" else nnx.Param(kernel(rngs.params(), (width, vocab)))
+        kernel = zero if logits == "untied_zero" else init.weight(width * streams)
+        self.head = None if logits == "tied" else nnx.Param(kernel(rngs.params(), (width * streams, vocab)))
 
     def shifted(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Embeddings of the tokens before each slot, the start vector first."""
@@ -104,12 +134,38 @@ class Embedding(nnx.Module):
         return jnp.einsum("btd,dv->btv", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
 
     def _position(self, positions: Int[Array, " T"]) -> Float[Array, "T D"]:
-        if isinstance(self.positions, TablePositions):
-            digits = mixed_radix(positions, self.positions.sizes)
-            return sum(table[...][digit] for table, digit in zip(self.tables, digits, strict=True))
-        if isinstance(self.positions, SinusoidalPositions):
-            return sinusoids(positions, self.width)
-        return jnp.zeros((positions.shape[0], self.width), jnp.float32)
+        return embed_positions(self.positions, self.tables, positions, self.width)
+
+
+def position_tables(positions: Positions, width: int, init: Initialization, rngs: nnx.Rngs) -> list[nnx.Param]:
+    """The learned tables of a scheme; none where it has none.
+
+    Raises:
+      ValueError: if tables side by side do not fill the width.
+    """
+    if isinstance(positions, AxialPositions):
+        if sum(positions.widths) != width:
+            raise ValueError(f"AxialPositions.widths must add up to the model's width {width}, got {positions.widths}")
+        # Published code draws these, which are not summed, as large as its tokens.
+        unit = nnx.initializers.normal(1.0)
+        shapes = zip(positions.sizes, positions.widths, strict=True)
+        return [nnx.Param(unit(rngs.params(), shape)) for shape in shapes]
+    sizes = positions.sizes if isinstance(positions, TablePositions) else ()
+    table = init.position(width, max(len(sizes), 1))
+    return [nnx.Param(table(rngs.params(), (size, width))) for size in sizes]
+
+
+def embed_positions(
+    scheme: Positions, tables: Sequence[Any], positions: Int[Array, " T"], width: int
+) -> Float[Array, "T D"]:
+    """The embedding of each position, 0 where a scheme has none."""
+    if isinstance(scheme, TablePositions | AxialPositions):
+        digits = mixed_radix(positions, scheme.sizes)
+        parts = [table[...][digit] for table, digit in zip(tables, digits, strict=True)]
+        return sum(parts) if isinstance(scheme, TablePositions) else jnp.concatenate(parts, axis=-1)
+    if isinstance(scheme, SinusoidalPositions):
+        return sinusoids(positions, width)
+    return jnp.zeros((positions.shape[0], width), jnp.float32)
 
 
 def check_length(positions: Positions, context: int) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.stretches import over_stretches
 from efficient_attn.precision import Precision
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "relu"]
@@ -32,7 +33,7 @@ ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
 
 
 class FeedForward(nnx.Module):
-    """``W2 f(W1 x + b1) + b2``."""
+    """``W2 f(W1 x + b1) + b2``; ``stretch`` tokens at a time, or all."""
 
     def __init__(
         self,
@@ -42,10 +43,11 @@ class FeedForward(nnx.Module):
         init: Initialization,
         precision: Precision,
         *,
+        stretch: int | None = None,
         rngs: nnx.Rngs,
     ):
         formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
-        self.activation = activation
+        self.activation, self.stretch = activation, stretch
         self.expand = nnx.Linear(width, hidden, kernel_init=init.weight(width), **formats)
         self.contract = nnx.Linear(hidden, width, kernel_init=init.residual(hidden), **formats)
 
@@ -53,4 +55,7 @@ class FeedForward(nnx.Module):
         self, x: Float[Array, "B T D"], dropout: float = 0.0, key: jax.Array | None = None
     ) -> Float[Array, "B T D"]:
         """The network on every token alike, with dropout of its hidden features; ``key`` None is without."""
-        return self.contract(drop(ACTIVATIONS[self.activation](self.expand(x)), dropout, key))
+        if self.stretch is not None and key is not None and dropout:
+            raise ValueError(f"dropout of hidden features needs all tokens at once, got stretch={self.stretch}")
+        network = lambda x: self.contract(drop(ACTIVATIONS[self.activation](self.expand(x)), dropout, key))  # noqa: E731
+        return over_stretches(network, self.stretch, x)

@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from efficient_attn.nn.attention import SelfAttention
+from efficient_attn.nn.attention import Attention, SelfAttention
 from efficient_attn.nn.entmax_attention import EntmaxAttention
+from efficient_attn.nn.lsh_attention import Hashing, LSHAttention
 from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.synthesizer_attention import Synthesizer, SynthesizerAttention
+from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.patterns.expression import parse
+from efficient_attn.patterns.local import Causal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,14 +31,40 @@ class AdaptivelySparse(Sparse):
             raise ValueError(f"alpha must be at least 1 (the softmax), or None to learn it; got {self.alpha}")
 
 
-Mechanism = Sparse | AdaptivelySparse | Synthesizer | AdaptiveSpan
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LSH(Hashing):
+    """Reformer's attention among tokens with similar queries, alone or in turn with layers of local attention."""
 
-# What makes the attention of one layer of a ``Decoder``, from the arguments of ``SelfAttention``. ``AdaptiveSpan`` has a decoder of
-# its own, since it carries a memory from one segment to the next.
-MODULES: Mapping[type, Callable[[Any], Callable[..., SelfAttention]]] = MappingProxyType(
+    layers: tuple[str, ...] = ("lsh",)
+    """A cycle: each entry is ``lsh`` or the pattern of a layer of ordinary attention, as ``Causal() & NearChunks(128)``."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if "lsh" not in self.layers:
+            raise ValueError(f"LSH.layers needs an entry 'lsh', got {self.layers}")
+        self.parsed()
+
+    def parsed(self) -> tuple[Pattern, ...]:
+        """The pattern of each layer of the cycle; that of LSH attention is ``Causal()``."""
+        return tuple(Causal() if text == "lsh" else parse(text) for text in self.layers)
+
+    @property
+    def longest(self) -> None:
+        """Any number of tokens will do."""
+        return None
+
+
+Mechanism = Sparse | AdaptivelySparse | Synthesizer | AdaptiveSpan | LSH
+
+# What makes the attention at a place of the cycle of a ``Decoder``, from the arguments of ``SelfAttention``. ``AdaptiveSpan`` has a
+# decoder of its own, since it carries a memory from one segment to the next.
+MODULES: Mapping[type, Callable[[Any, int], Callable[..., Attention]]] = MappingProxyType(
     {
-        Sparse: lambda mechanism: SelfAttention,
-        AdaptivelySparse: lambda mechanism: functools.partial(EntmaxAttention, alpha=mechanism.alpha),
-        Synthesizer: lambda mechanism: functools.partial(SynthesizerAttention, mechanism=mechanism),
+        Sparse: lambda mechanism, place: SelfAttention,
+        AdaptivelySparse: lambda mechanism, place: functools.partial(EntmaxAttention, alpha=mechanism.alpha),
+        Synthesizer: lambda mechanism, place: functools.partial(SynthesizerAttention, mechanism=mechanism),
+        LSH: lambda mechanism, place: (
+            functools.partial(LSHAttention, hashing=mechanism) if mechanism.layers[place] == "lsh" else SelfAttention
+        ),
     }
 )

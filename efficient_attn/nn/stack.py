@@ -11,8 +11,9 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.block import Block
-from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.cache import AnyCache
 from efficient_attn.patterns.algebra import Pattern
 
 Remat = Literal["none", "block", "products"]
@@ -25,7 +26,7 @@ class Stack(nnx.Module):
     """``depth`` blocks; layer ``l`` has pattern ``l % len(patterns)`` of the cycle.
 
     Args:
-      make_block: a block from its randomness.
+      make_block: the block at a place of the cycle, from its randomness.
       depth: number of blocks.
       patterns: the cycle.
       remat: what the backward pass recomputes.
@@ -34,7 +35,7 @@ class Stack(nnx.Module):
 
     def __init__(
         self,
-        make_block: Callable[[nnx.Rngs], Block],
+        make_block: Callable[[int, nnx.Rngs], Block],
         depth: int,
         patterns: tuple[Pattern, ...],
         remat: Remat,
@@ -45,9 +46,9 @@ class Stack(nnx.Module):
         keys = jax.random.split(key, depth)
         # One array of keys for each place in the cycle: the layers at that place, in order.
         places = [keys[: cycles * len(patterns)][place :: len(patterns)] for place in range(len(patterns))]
-        make = jax.vmap(lambda k: make_block(nnx.Rngs(k)))
-        self.cycle = nnx.List([make(k) for k in places] if cycles else [])
-        self.rest = nnx.List([make_block(nnx.Rngs(k)) for k in keys[depth - rest :]])
+        make = lambda place: jax.vmap(lambda k: make_block(place, nnx.Rngs(k)))  # noqa: E731
+        self.cycle = nnx.List([make(place)(k) for place, k in enumerate(places)] if cycles else [])
+        self.rest = nnx.List([make_block(place, nnx.Rngs(k)) for place, k in enumerate(keys[depth - rest :])])
 
     def __call__(self, x: Float[Array, "B T D"], dropout: float, key: jax.Array | None) -> Float[Array, "B T D"]:
         """All blocks on a whole sequence."""
@@ -90,17 +91,12 @@ class Stack(nnx.Module):
             after.append(cache)
         return x, (cycled, after)
 
-    def init_caches(self, make: Callable[[Pattern], Cache]) -> "Caches":
-        """Empty caches of all layers, in the arrangement that ``step`` takes."""
+    def init_caches(self, make: Callable[[Attention, Pattern], AnyCache]) -> "Caches":
+        """Empty caches of all layers, in the arrangement that ``step`` takes, each made for an attention and its pattern."""
         cycles = self._cycles()
         stacked = lambda cache: jax.tree.map(lambda a: jax.numpy.broadcast_to(a, (cycles, *a.shape)), cache)  # noqa: E731
-        cycled = [stacked(make(p)) for p in self.patterns] if self.cycle else []
-        return cycled, [make(p) for _, p in zip(self.rest, self.patterns, strict=False)]
-
-    @property
-    def cached_sizes(self) -> tuple[int, int]:
-        """Features of a key head and of a value head in a cache."""
-        return (*self.cycle, *self.rest)[0].attention.sizes
+        made = lambda blocks: [make(b.attention, p) for b, p in zip(blocks, self.patterns, strict=False)]  # noqa: E731
+        return [stacked(cache) for cache in made(self.cycle)], made(self.rest)
 
     def _cycles(self) -> int:
         return self.cycle[0].attention.output.kernel.shape[0] if self.cycle else 0
@@ -135,4 +131,4 @@ def matrices(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(marked, params)
 
 
-Caches = tuple[list[Cache], list[Cache]]
+Caches = tuple[list[AnyCache], list[AnyCache]]

@@ -112,6 +112,7 @@ class SynthesizerAttention(Attention):
       precision: formats.
       mechanism: which scores.
       rotary: base of rotary positions of the dot products, or None.
+      value_width: size of all value heads together, were there as many as query heads; None: ``width``.
       bias: whether the projections add one.
       rngs: randomness of the initial parameters.
     """
@@ -127,18 +128,20 @@ class SynthesizerAttention(Attention):
         *,
         mechanism: Synthesizer,
         rotary: float | None = None,
+        value_width: int | None = None,
         bias: bool = True,
         rngs: nnx.Rngs,
     ):
         self.heads, self.key_heads, self.rotary = heads, key_heads, rotary
         self.mechanism, self.dtype = mechanism, jnp.dtype(precision.compute)
         products = "dot_product" in mechanism.scores
-        self.sizes = (qk_width // heads if products else 0, width // heads)
+        value_width = width if value_width is None else value_width
+        self.sizes = (qk_width // heads if products else 0, value_width // heads)
         project, weight = linear(precision, bias, rngs), init.weight(width)
         self.query = project(width, qk_width, kernel_init=weight) if products else None
         self.key = project(width, self.sizes[0] * key_heads, kernel_init=weight) if products else None
         self.value = project(width, self.sizes[1] * key_heads, kernel_init=weight)
-        self.output = project(width, width, kernel_init=init.residual(width))
+        self.output = project(value_width, width, kernel_init=init.residual(value_width))
         sizes = _sizes(mechanism, width, heads, init)
         self.scores = nnx.Dict({k: _SYNTHESIZED[k](sizes, rngs) for k in mechanism.scores if k != "dot_product"})
         weighted = {"softmax": (len(mechanism.scores), heads), "sigmoid": (1,), "sum": ()}[mechanism.mix]

@@ -14,6 +14,7 @@ from efficient_attn.patterns.factorized import fixed_heads as fixed_heads
 from efficient_attn.patterns.local import Causal as Causal
 from efficient_attn.patterns.local import Chunk as Chunk
 from efficient_attn.patterns.local import Dilated as Dilated
+from efficient_attn.patterns.local import NearChunks as NearChunks
 from efficient_attn.patterns.local import Prefix as Prefix
 from efficient_attn.patterns.local import Window as Window
 from efficient_attn.patterns.scattered import BlockRandom as BlockRandom

@@ -30,6 +30,7 @@ NAMES: dict[str, Callable[..., Pattern]] = {
     "Fixed": factorized.Fixed,
     "fixed_heads": factorized.fixed_heads,
     "Chunk": local.Chunk,
+    "NearChunks": local.NearChunks,
     "Prefix": local.Prefix,
     "Global": scattered.Global,
     "BlockRandom": scattered.BlockRandom,

@@ -1,10 +1,14 @@
-"""Patterns of nearby positions: causal, sliding windows plain and dilated, chunks, prefixes.
+"""Patterns of nearby positions: causal, sliding windows plain and dilated, chunks alone and beside each other, prefixes.
 
 References:
   Beltagy, Peters, Cohan, "Longformer: The Long-Document Transformer", 2020, section 3.1: window, dilated window.
+  Kitaev, Kaiser, Levskaya, "Reformer: The Efficient Transformer", 2020, released code: chunks beside chunks.
 """
 
 import dataclasses
+import functools
+import operator
+from collections.abc import Callable
 
 from efficient_attn.patterns.algebra import (
     Box,
@@ -112,6 +116,49 @@ class Chunk(Pattern):
     def _chunk(self, box: Box, index: Positions) -> Flags:
         span = (index * self.size, index * self.size + self.size - 1)
         return box.within(q=span, k=span).occupied()
+
+
+@dataclasses.dataclass(frozen=True)
+class NearChunks(Pattern):
+    """A query sees its own chunk and those beside it: ``-right <= i // size - j // size <= left``.
+
+    Args:
+      size: positions in a chunk.
+      left: chunks before the query's own.
+      right: chunks after it.
+      ring: chunks in all, where the last lies beside the first, as in Reformer's local layers; 0: they lie in a row.
+    """
+
+    size: int
+    left: int = 1
+    right: int = 0
+    ring: int = 0
+
+    def __post_init__(self):
+        for name, least in (("size", 1), ("left", 0), ("right", 0), ("ring", 0)):
+            object.__setattr__(self, name, whole_number(getattr(self, name), f"NearChunks.{name}", least=least))
+
+    def allows(self, i: Positions, j: Positions) -> Flags:
+        return self._any(lambda left, right: self._between(i, j, left, right))
+
+    def bounds(self, box: Box) -> tuple[Flags, Flags]:
+        lo = box.q_lo // self.size - box.k_hi // self.size
+        hi = box.q_hi // self.size - box.k_lo // self.size
+        may = self._any(lambda left, right: (lo <= left) & (hi >= -right))
+        must = self._any(lambda left, right: (lo >= -right) & (hi <= left))
+        # A cut through the box leaves offsets that no pair of near chunks has.
+        reach = (-(self.right + 1) * self.size + 1, (self.left + 1) * self.size - 1)
+        near = box.occupied() if self.ring else box.within(d=reach).occupied()
+        return may & near, must & box.occupied()
+
+    def _between(self, i: Positions, j: Positions, left: int, right: int) -> Flags:
+        apart = i // self.size - j // self.size
+        return (apart <= left) & (apart >= -right)
+
+    def _any(self, test: Callable[[int, int], Flags]) -> Flags:
+        """Whether ``test`` holds for the chunks beside, or for those beside around the ring."""
+        turns = (0, -self.ring, self.ring) if self.ring else (0,)
+        return functools.reduce(operator.or_, (test(self.left + turn, self.right - turn) for turn in turns))
 
 
 @dataclasses.dataclass(frozen=True)

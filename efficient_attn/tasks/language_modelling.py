@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from efficient_attn.models import Decoder, Functional
+from efficient_attn.nn.stretches import over_stretches
 
 Batch = Mapping[str, Any]
 
@@ -34,10 +35,20 @@ class LanguageModelling:
 
     def __call__(self, params: Any, batch: Batch, key: jax.Array | None, carry: Any):
         """The term, and the carry as it came."""
-        logits = self.model.module(params)(batch["tokens"], key)
-        losses = cross_entropy(logits, batch["tokens"], self.label_smoothing)
+        losses = token_losses(self.model.module(params), batch["tokens"], key, self.label_smoothing)
         total = jnp.sum(jnp.where(batch["valid"], losses, 0.0))
         return {"loss": self.mean(total, self.counts(batch)["loss"])}, carry
+
+
+def token_losses(
+    decoder: Decoder, tokens: jax.Array, key: jax.Array | None = None, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Nats of each token ``[B, T]`` given those before it, by stretches of logits if the model asks for them."""
+
+    def losses(hidden: jax.Array, targets: jax.Array) -> jax.Array:
+        return cross_entropy(decoder.logits(hidden), targets, label_smoothing)
+
+    return over_stretches(losses, decoder.config.logits_stretch, decoder.hidden(tokens, key), tokens)
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
@@ -60,16 +71,19 @@ class Score:
     """Sum over scored tokens."""
     tokens: int
     """Scored tokens."""
+    right: int
+    """Scored tokens that were given the greatest probability."""
     words: int | None
     """Words of the raw text, where it is text."""
 
     def report(self) -> dict[str, float | int]:
-        """Loss in nats per token, bits per byte (a token is a byte), perplexity per token and per word."""
+        """Loss in nats per token, bits per byte (a token is a byte), perplexity per token and per word, accuracy."""
         loss = self.nats / self.tokens
         report: dict[str, float | int] = {
             "loss": loss,
             "bits_per_byte": loss / math.log(2),
             "perplexity_per_token": math.exp(min(loss, 700.0)),
+            "accuracy": self.right / self.tokens,
             "tokens": self.tokens,
         }
         if self.words:
@@ -78,7 +92,8 @@ class Score:
 
 
 def score_step(model: Functional[Decoder], rows: Any = None, whole: Any = None):
-    """A jitted function from parameters and an evaluation batch to the nats of each row's scored tokens and their number.
+    """A jitted function from parameters and an evaluation batch to the nats of its scored tokens, their number, and how many
+    of them were given the greatest probability; each for every row.
 
     Args:
       model: a decoder's form.
@@ -86,31 +101,36 @@ def score_step(model: Functional[Decoder], rows: Any = None, whole: Any = None):
       whole: sharding in which every process can read the result.
     """
 
-    def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        logits = model.module(params)(batch["tokens"])
+    def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+        decoder, tokens = model.module(params), batch["tokens"]
+
+        def judge(hidden: jax.Array, targets: jax.Array) -> jax.Array:
+            logits = decoder.logits(hidden)
+            return jnp.stack([cross_entropy(logits, targets), jnp.argmax(logits, axis=-1) == targets], axis=-1)
+
+        judged = over_stretches(judge, decoder.config.logits_stretch, decoder.hidden(tokens), tokens)
         scored = batch["scored"] & batch["valid"]
-        nats = jnp.where(scored, cross_entropy(logits, batch["tokens"]), 0.0)
         # Per row in float32: the host adds rows up in double precision, so a long split loses nothing.
-        return nats.sum(-1), scored.sum(-1)
+        nats, right = jnp.moveaxis(jnp.where(scored[..., None], judged, 0.0).sum(1), -1, 0)
+        return nats, scored.sum(-1), right
 
     return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)
 
 
 def score(step: Any, params: Any, batches: Any, words: int | None) -> Score:
     """Adds up ``step`` over all batches of a split, one batch behind, so that the device is never idle."""
-    nats, tokens, pending = 0.0, 0, None
+    total, pending = np.zeros(3), None
     for batch in batches:
         result = step(params, batch)
         if pending is not None:
-            nats, tokens = add_rows(nats, tokens, pending)
+            total = total + row_sums(pending)
         pending = result
     if pending is None:
         raise ValueError("there was nothing to score: the split has no windows")
-    nats, tokens = add_rows(nats, tokens, pending)
-    return Score(nats=nats, tokens=tokens, words=words)
+    nats, tokens, right = total + row_sums(pending)
+    return Score(nats=float(nats), tokens=int(tokens), right=int(right), words=words)
 
 
-def add_rows(nats: float, tokens: int, result: Sequence[jax.Array]) -> tuple[float, int]:
-    """Adds the nats and numbers of tokens of a batch of rows."""
-    rows, scored = (np.asarray(x) for x in result)
-    return nats + float(rows.sum(dtype=np.float64)), tokens + int(scored.sum())
+def row_sums(result: Sequence[jax.Array]) -> np.ndarray:
+    """The sums over the rows of a batch, of each of what a step gives."""
+    return np.array([np.asarray(rows).sum(dtype=np.float64) for rows in result])

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from efficient_attn.models import Functional, SegmentDecoder
 from efficient_attn.models.segment_decoder import Memory, forget
-from efficient_attn.tasks.language_modelling import Score, add_rows, cross_entropy
+from efficient_attn.tasks.language_modelling import Score, cross_entropy, row_sums
 
 Batch = Mapping[str, Any]
 
@@ -43,17 +44,19 @@ class SegmentModelling:
         return {name: self.mean(total, counts[name]) for name, total in terms.items()}, reading.memory
 
 
-SegmentStep = Callable[[Any, Batch, Memory], tuple[jax.Array, jax.Array, Memory]]
+SegmentStep = Callable[[Any, Batch, Memory], tuple[jax.Array, jax.Array, jax.Array, Memory]]
 
 
 def segment_score_step(model: Functional[SegmentDecoder]) -> SegmentStep:
-    """A jitted function from parameters, a segment and a memory to the nats and number of its tokens by row, and the memory."""
+    """A jitted function from parameters, a segment and a memory to the nats and the number of its tokens and of those that were
+    given the greatest probability, by row, and the memory."""
 
     @jax.jit
-    def step(params: Any, batch: Batch, memory: Memory) -> tuple[jax.Array, jax.Array, Memory]:
+    def step(params: Any, batch: Batch, memory: Memory) -> tuple[jax.Array, jax.Array, jax.Array, Memory]:
         reading = model.module(params)(batch["tokens"], forget(memory, batch["restart"]))
         nats = jnp.where(batch["valid"], cross_entropy(reading.logits, batch["tokens"]), 0.0)
-        return nats.sum(-1), batch["valid"].sum(-1), reading.memory
+        right = batch["valid"] & (jnp.argmax(reading.logits, axis=-1) == batch["tokens"])
+        return nats.sum(-1), batch["valid"].sum(-1), right.sum(-1), reading.memory
 
     return step
 
@@ -66,13 +69,13 @@ def score_segments(
     Raises:
       ValueError: if there are none.
     """
-    nats, tokens, pending = 0.0, 0, None
+    total, pending = np.zeros(3), None
     for batch in batches:
         *rows, memory = step(params, batch, memory)
         if pending is not None:
-            nats, tokens = add_rows(nats, tokens, pending)
+            total = total + row_sums(pending)
         pending = rows
     if pending is None:
         raise ValueError("there was nothing to score: the split has no segments")
-    nats, tokens = add_rows(nats, tokens, pending)
-    return Score(nats=nats, tokens=tokens, words=words)
+    nats, tokens, right = total + row_sums(pending)
+    return Score(nats=float(nats), tokens=int(tokens), right=int(right), words=words)

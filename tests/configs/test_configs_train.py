@@ -9,10 +9,16 @@ import pytest
 
 from efficient_attn.data import TextFiles
 from efficient_attn.experiment import load_config, train
-from efficient_attn.nn.embedding import TablePositions
+from efficient_attn.nn.embedding import AxialPositions, TablePositions
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 CONTEXT = 48
+
+
+def small_positions(positions, width):
+    if isinstance(positions, AxialPositions):
+        return AxialPositions(sizes=(4, 12), widths=(width - 5, 5))
+    return TablePositions(sizes=(4, 12)) if isinstance(positions, TablePositions) else positions
 
 
 def shrunken(config, path):
@@ -25,7 +31,8 @@ def shrunken(config, path):
         width=8 * heads,
         qk_width=None if model.qk_width is None else 4 * heads,
         ff_width=None if model.ff_width is None else 16 * heads,
-        positions=TablePositions(sizes=(4, 12)) if isinstance(model.positions, TablePositions) else model.positions,
+        value_width=None if model.value_width is None else 4 * heads,
+        positions=small_positions(model.positions, 8 * heads),
     )
     return dataclasses.replace(
         config,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import AdaptivelySparse, Decoder, DecoderConfig, Functional, Sparse, Synthesizer
+from efficient_attn.models import LSH, AdaptivelySparse, Decoder, DecoderConfig, Functional, Sparse, Synthesizer
 from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
 
 LENGTH, VOCAB, BATCH = 29, 31, 2
@@ -34,6 +34,11 @@ CASES = {
         SinusoidalPositions(),
     ),
     "entmax, learned alphas": (AdaptivelySparse(patterns=(WINDOW, "Causal()")), RotaryPositions()),
+    # A chunk that holds the whole text: other texts are decoded as those that end there, which is tested beside the module.
+    "hashed and local": (
+        LSH(chunk=LENGTH, rounds=2, layers=("lsh", "Causal() & NearChunks(4)")),
+        TablePositions(sizes=(37,)),
+    ),
     "sparsemax": (AdaptivelySparse(alpha=2.0), RotaryPositions()),
     "synthesizer, random and window": (
         Synthesizer(patterns=(WINDOW, "Causal()"), scores=("random", "factorized_random"), length=31),
@@ -51,7 +56,8 @@ CASES = {
 def test_every_step_equals_its_training_row_in_one_trace(name):
     attention, positions = CASES[name]
     attention = Sparse(patterns=attention) if isinstance(attention, tuple) else attention
-    config = dataclasses.replace(BASE, attention=attention, positions=positions)
+    heads = {"key_heads": None} if isinstance(attention, LSH) else {}
+    config = dataclasses.replace(BASE, attention=attention, positions=positions, **heads)
     model = Functional(lambda key: Decoder(config, key=key))
     params = model.init(jax.random.key(0))
     rows = jax.jit(lambda params, tokens: model.module(params)(tokens))(params, TOKENS)

@@ -12,11 +12,11 @@ import pytest
 from flax import nnx
 
 from efficient_attn import patterns as P
-from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
+from efficient_attn.models import LSH, Decoder, DecoderConfig, Functional, Sparse
 from efficient_attn.models.functional import count
 from efficient_attn.nn.embedding import TablePositions
 from efficient_attn.precision import Precision
-from efficient_attn.tasks.language_modelling import cross_entropy
+from efficient_attn.tasks.language_modelling import cross_entropy, token_losses
 
 LENGTH = 13
 BASE = DecoderConfig(depth=2, width=24, heads=4, vocab=31, logits="untied")
@@ -168,3 +168,39 @@ def test_refuses_more_tokens_than_positions():
         module(TOKENS)
     with pytest.raises(ValueError, match="got a context of 99"):
         module.init_cache(1, 99)
+
+
+REVERSIBLE = {"residual": "reversible", "attention_bias": False, "value_width": 16, "attention": LSH(chunk=4)}
+
+
+def test_a_reversible_decoder_has_logits_of_both_streams():
+    module = decoder(**REVERSIBLE)
+    chex.assert_shape(run(module), (2, LENGTH, 31))
+    shapes = jax.tree.map(jnp.shape, nnx.to_pure_dict(nnx.split(module)[1]))
+    assert shapes["embedding"]["head"] == (48, 31) and shapes["final_norm"]["scale"] == (48,)
+    assert set(shapes["stack"]["cycle"][0]["attention"]["value"]) == {"kernel"}
+    assert shapes["stack"]["cycle"][0]["attention"]["output"]["kernel"] == (2, 16, 24)
+
+
+def test_stretches_change_no_loss_and_no_gradient():
+    def losses(**changes):
+        model = Functional(lambda key: Decoder(dataclasses.replace(BASE, **REVERSIBLE, **changes), key=key))
+        loss = lambda params: token_losses(model.module(params), TOKENS).sum()  # noqa: E731
+        return jax.jit(jax.value_and_grad(loss))(model.init(jax.random.key(0)))
+
+    chex.assert_trees_all_close(losses(ff_stretch=4, logits_stretch=5), losses(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"residual": "reversible", "logits": "tied"}, "a reversible stack has norm='pre'"),
+        ({"residual": "reversible", "norm": "post"}, "norm='post'"),
+        ({"residual": "reversible", "remat": "block"}, "remat='block'"),
+        ({"value_width": 10}, "heads must divide value_width, got heads=4, value_width=10"),
+        ({"logits_stretch": 0}, "logits_stretch must be at least 1 token"),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused(changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        decoder(**changes)

@@ -6,14 +6,18 @@ import optax
 import pytest
 
 from efficient_attn import training
-from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
+from efficient_attn.models import LSH, Decoder, DecoderConfig, Functional, Sparse
 from efficient_attn.tasks import LanguageModelling
 
-CONFIG = DecoderConfig(depth=2, width=24, heads=2, attention=Sparse(patterns=("Causal() & Window(left=5)", "Causal()")))
+ATTENTIONS = {
+    "patterns": Sparse(patterns=("Causal() & Window(left=5)", "Causal()")),
+    "hashed": LSH(chunk=4, rounds=2, layers=("lsh", "Causal() & NearChunks(8)")),
+}
 
 
-def losses(devices: int) -> list[float]:
-    model = Functional(lambda key: Decoder(CONFIG, key=key))
+def losses(attention, devices: int) -> list[float]:
+    config = DecoderConfig(depth=2, width=24, heads=2, attention=attention)
+    model = Functional(lambda key: Decoder(config, key=key))
     objective, optimizer = LanguageModelling(model, 0.0, training.Mean), optax.adam(1e-2)
     placement = training.Placement(mesh=training.make_mesh(data=devices, devices=jax.devices()[:devices]))
     state = training.TrainState.create(model.init(jax.random.key(0)), optimizer, jax.random.key(1))
@@ -29,7 +33,8 @@ def losses(devices: int) -> list[float]:
     return found
 
 
-def test_eight_devices_give_the_losses_of_one():
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_eight_devices_give_the_losses_of_one(name):
     if len(jax.devices()) < 8:
         pytest.fail("the tests run on eight virtual devices")
-    np.testing.assert_allclose(losses(8), losses(1), rtol=2e-6)
+    np.testing.assert_allclose(losses(ATTENTIONS[name], 8), losses(ATTENTIONS[name], 1), rtol=2e-6)

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from efficient_attn.nn.embedding import (
+    AxialPositions,
     Embedding,
     RotaryPositions,
     SinusoidalPositions,
@@ -91,3 +92,18 @@ def test_lengths_and_bases():
 def test_tables_need_sizes(sizes):
     with pytest.raises(ValueError, match="sizes must be one or more"):
         TablePositions(sizes=sizes)
+
+
+def test_axial_tables_lie_side_by_side():
+    module = embedding(AxialPositions(sizes=(3, 4), widths=(2, WIDTH - 2)), "untied")
+    first, second = module.tables
+    found = module._position(jnp.arange(11))
+    chex.assert_shape([first[...], second[...], found], [(3, 2), (4, WIDTH - 2), (11, WIDTH)])
+    np.testing.assert_array_equal(found[7], np.concatenate([first[1], second[3]]))
+
+
+def test_what_does_not_fit_the_width_is_refused():
+    with pytest.raises(ValueError, match=r"AxialPositions needs a width for each of one or more sizes"):
+        AxialPositions(sizes=(3, 4), widths=(2,))
+    with pytest.raises(ValueError, match=rf"must add up to the model's width {WIDTH}, got \(2, 3\)"):
+        embedding(AxialPositions(sizes=(3, 4), widths=(2, 3)), "untied")

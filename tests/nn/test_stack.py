@@ -21,7 +21,7 @@ PATTERNS = tuple(map(parse, ("Causal() & Window(left=2)", "Causal() & Strided(3)
 X = jax.random.normal(jax.random.key(5), (2, LENGTH, WIDTH))
 
 
-def make_block(rngs):
+def make_block(_, rngs):
     init, precision = Initialization("code", 1), Precision()
     attention = SelfAttention(WIDTH, 3, 3, WIDTH, init, precision, rngs=rngs)
     return Block(attention, FeedForward(WIDTH, 17, "gelu", init, precision, rngs=rngs), "pre", WIDTH, rngs=rngs)
@@ -74,7 +74,7 @@ def test_recomputation_changes_no_gradient(depth):
 @pytest.mark.parametrize("depth", [5])
 def test_steps_equal_rows(depth):
     module = stack(depth)
-    caches = module.init_caches(lambda _: empty_cache(LENGTH, 2, 3, (4, 4), jnp.float32))
+    caches = module.init_caches(lambda *_: empty_cache(LENGTH, 2, 3, (4, 4), jnp.float32))
     rows = []
     step = jax.jit(lambda x, caches, position: module.step(x, caches, position, (position, position)))
     for position in range(LENGTH):
@@ -84,7 +84,7 @@ def test_steps_equal_rows(depth):
 
 
 def test_caches_are_stacked_as_the_layers_are():
-    cycled, rest = stack(5).init_caches(lambda _: empty_cache(7, 2, 3, (4, 5), jnp.float32))
+    cycled, rest = stack(5).init_caches(lambda *_: empty_cache(7, 2, 3, (4, 5), jnp.float32))
     assert [cache.value.shape for cache in cycled] == [(2, 2, 7, 3, 5)] * 2
     assert [cache.value.shape for cache in rest] == [(2, 7, 3, 5)]
 

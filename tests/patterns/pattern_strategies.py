@@ -59,8 +59,10 @@ leaves = st.one_of(
     st.builds(lambda rows, columns: P.Global(queries=rows, keys=columns), positions, positions),
     block_random(),
 )
+# Exact where nothing cuts a block, sound where something does.
+near_chunks = st.builds(P.NearChunks, count(1, 20), count(0, 3), count(0, 3), count(0, 6))
 compositions = st.recursive(
-    st.one_of(leaves, st.builds(Unbounded, count(0, 400))),
+    st.one_of(leaves, near_chunks, st.builds(Unbounded, count(0, 400))),
     lambda inner: st.one_of(
         st.builds(lambda a, b: a & b, inner, inner),
         st.builds(lambda a, b: a | b, inner, inner),

@@ -90,7 +90,7 @@ def test_every_protocol_scores_every_token_once(stream, batch_size, context, sco
             start = windows.window(step.window + int(row), 101).start
             seen[start + np.flatnonzero(counted[row])] += 1
         step.window += batch_size
-        return jnp.asarray(counted.sum(-1) * 2.0), jnp.asarray(counted.sum(-1))
+        return jnp.asarray(counted.sum(-1) * 2.0), jnp.asarray(counted.sum(-1)), jnp.asarray(counted.sum(-1) * 1.0)
 
     step.window = 0
     result = score(step, None, evaluation_batches(stream, windows, batch_size), stream.words)
@@ -121,23 +121,24 @@ def mask(window):
 
 
 def test_sums_are_kept_in_double_precision():
-    rows = (jnp.full(1000, 1.1, jnp.float32), jnp.ones(1000, jnp.int32))
+    rows = (jnp.full(1000, 1.1, jnp.float32), jnp.ones(1000, jnp.int32), jnp.zeros(1000))
     result = score(lambda *_: rows, None, range(3000), None)
     assert result.nats == pytest.approx(float(np.float32(1.1)) * 3_000_000, rel=1e-12)
     assert result.tokens == 3_000_000
 
 
 def test_report():
-    report = Score(nats=200 * math.log(2), tokens=100, words=20).report()
+    report = Score(nats=200 * math.log(2), tokens=100, right=25, words=20).report()
     assert report == {
         "loss": pytest.approx(2 * math.log(2)),
         "bits_per_byte": pytest.approx(2.0),
         "perplexity_per_token": pytest.approx(4.0),
+        "accuracy": 0.25,
         "tokens": 100,
         "perplexity_per_word": pytest.approx(2.0**10),
     }
-    assert "perplexity_per_word" not in Score(nats=1.0, tokens=1, words=None).report()
-    assert math.isfinite(Score(nats=1e9, tokens=1, words=1).report()["perplexity_per_word"])
+    assert "perplexity_per_word" not in Score(nats=1.0, tokens=1, right=0, words=None).report()
+    assert math.isfinite(Score(nats=1e9, tokens=1, right=0, words=1).report()["perplexity_per_word"])
 
 
 def test_there_must_be_something_to_score():

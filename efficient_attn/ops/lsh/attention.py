@@ -10,8 +10,8 @@ O(rounds * T m) per head; extra memory O(rounds * T) plus the scores of one roun
 the order of the tokens.
 
 Which tokens share a chunk depends on all tokens, so the result is causal in the values only: a later token's query can change
-which earlier tokens an earlier token sees. What it reads is always earlier. Decoding token by token cannot equal the
-parallel form.
+which earlier tokens an earlier token sees. What it reads is always earlier. Decoding token by token equals the last row
+of the parallel form over the tokens so far, not that of a longer text.
 
 Where we differ from released code: lengths that are not a multiple of the chunk are filled up with hidden tokens; what a
 hidden token holds changes nothing. Keys are scaled as in trax and Hugging Face (root mean square with 1e-6, then H^-0.5),
@@ -31,37 +31,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import hide
 from efficient_attn.kernels.problem import pad_end
+from efficient_attn.ops.lsh.hashing import Rotations, hash_vectors
 
 # Far below any score, and apart: a token that sees only itself and hidden tokens takes itself.
-_SELF, _HIDDEN = -1e5, -1e9
-
-# [K, H, rounds, buckets / 2]; several of them number buckets by digits, the first fastest.
-Rotations = Float[Array, "_ _ _ _"] | tuple[Float[Array, "_ _ _ _"], ...]
-
-
-def hash_vectors(vectors: Float[Array, "B T K H"], rotations: Rotations) -> Int[Array, "B T K rounds"]:
-    """The bucket of each vector in each round: which of ``[x R; -x R]`` is largest.
-
-    Args:
-      vectors: of any length, which does not matter.
-      rotations: normal numbers ``[K, H, rounds, buckets / 2]``; or a tuple of such, whose numbers of buckets multiply.
-
-    Raises:
-      ValueError: if the rotations are for other heads, sizes or rounds.
-
-    Cost: O(B T K H * rounds * sum of buckets / 2).
-    """
-    factors = rotations if isinstance(rotations, tuple) else (rotations,)
-    found, step = 0, 1
-    for factor in factors:
-        if factor.shape[:2] != vectors.shape[2:] or factor.shape[2] != factors[0].shape[2]:
-            raise ValueError(
-                f"rotations must be [{vectors.shape[2]}, {vectors.shape[3]}, rounds, buckets / 2], got shape {factor.shape}"
-            )
-        turned = jnp.einsum("btkh,khrc->btkrc", vectors, factor.astype(vectors.dtype))
-        digit = jnp.argmax(jnp.concatenate([turned, -turned], axis=-1), axis=-1).astype(jnp.int32)
-        found, step = found + step * digit, step * 2 * factor.shape[3]
-    return found
+SELF, HIDDEN = -1e5, -1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +58,7 @@ def lsh_attention(
     query_key: Float[Array, "B T K H"],
     value: Float[Array, "B T K Hv"],
     *,
-    rotations: Rotations,
+    rotations: Rotations | None,
     chunk: int,
     look_back: int = 1,
     look_ahead: int = 0,
@@ -100,7 +73,7 @@ def lsh_attention(
     Args:
       query_key: queries, whose directions are the keys.
       value: values.
-      rotations: as for ``hash_vectors``; their third axis is the number of rounds.
+      rotations: as for ``hash_vectors``; their third axis is the number of rounds; None where ``buckets`` are given.
       chunk: tokens per chunk ``m``; the paper has ``2 T / buckets``.
       look_back: chunks seen before the own one.
       look_ahead: chunks seen after it.
@@ -115,7 +88,8 @@ def lsh_attention(
       The result of each token; 0 in batch rows whose tokens are all hidden.
 
     Raises:
-      ValueError: if ``chunk`` is below 1, a ``look`` below 0, or the rotations do not fit.
+      ValueError: if ``chunk`` is below 1, a ``look`` below 0, the rotations do not fit, or there are neither they nor
+        buckets.
 
     Cost: O(B K rounds T m (look_back + 1 + look_ahead) H) time; memory as in the module's text.
     """
@@ -123,6 +97,8 @@ def lsh_attention(
         raise ValueError(
             f"chunk must be at least 1 and looks at least 0, got chunk {chunk}, look_back {look_back}, look_ahead {look_ahead}"
         )
+    if rotations is None and buckets is None:
+        raise ValueError("LSH attention needs rotations or buckets, got neither")
     tokens = query_key.shape[1]
     mask = jnp.ones(query_key.shape[:2], bool) if key_mask is None else key_mask
     query_key, value = (hide(x, key_mask) for x in (query_key, value))
@@ -150,7 +126,7 @@ def _attend_head(sight: _Sight, query: jax.Array, value: jax.Array, mask: jax.Ar
     slots = jnp.arange(order.shape[1], dtype=order.dtype)
     place = jax.vmap(lambda o: jnp.zeros_like(o).at[o].set(slots, unique_indices=True))(order)
     rings = {name: _ring(sight, x) for name, x in _notes(sight, order, place, mask, buckets).items()}
-    features = {"query": query, "key": _directions(query), "value": value}
+    features = {"query": query, "key": directions(query), "value": value}
 
     # One round at a time: the backward pass sorts and scores it again.
     @jax.checkpoint
@@ -202,7 +178,7 @@ def _attend_round(
     return _permute(output, place, order), _permute(lse, place, order)
 
 
-def _directions(x: jax.Array) -> jax.Array:
+def directions(x: jax.Array) -> jax.Array:
     """Keys: each vector over its root mean square, then over the root of its size."""
     wide = x.astype(jnp.float32)
     size = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + 1e-6)
@@ -229,7 +205,7 @@ def _attend_chunks(
         visible &= own["bucket"][:, :, None] == seen["bucket"][:, None, :]
     if sight.count_once:
         scores -= jnp.log(_times_seen(sight, own["chunks"], seen["chunks"], chunks))
-    scores = jnp.where(i == j, _SELF, jnp.where(visible, scores, _HIDDEN))
+    scores = jnp.where(i == j, SELF, jnp.where(visible, scores, HIDDEN))
     # Not exp(score - lse): near -1e5 the log-sum-exp is rounded to 1 / 128, which only the rounds' shares can bear.
     weights = jax.nn.softmax(scores, axis=-1).astype(seen["value"].dtype)
     output = jnp.einsum("cqk,ckh->cqh", weights, seen["value"])

@@ -1,0 +1,22 @@
+"""What comes to the layers beside the tokens."""
+
+import dataclasses
+
+import jax
+from jaxtyping import Array, Bool
+
+from efficient_attn.ops.lsh import Rotations
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Given:
+    """The same for all layers of a call."""
+
+    key_mask: Bool[Array, "B T"] | None = None
+    """False hides a token from all others."""
+    rotations: Rotations | None = None
+    """Of LSH attention, instead of drawn ones."""
+
+
+NOTHING = Given()

@@ -1,0 +1,79 @@
+"""Which bucket a vector falls into: random rotations, and the corner that the rotated vector is nearest to.
+
+    h(x) = argmax [x R; -x R]
+
+References:
+  Andoni et al., "Practical and Optimal LSH for Angular Distance", 2015.
+  Kitaev, Kaiser and Levskaya, "Reformer: The Efficient Transformer", 2020, section 2.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+# [K, H, rounds, buckets / 2]; several of them number buckets by digits, the first fastest.
+Rotations = Float[Array, "_ _ _ _"] | tuple[Float[Array, "_ _ _ _"], ...]
+
+# Rotated vectors are written down, so many buckets of a long text are found a stretch of tokens at a time.
+_STRETCH = 4096
+
+
+def hash_vectors(vectors: Float[Array, "B T K H"], rotations: Rotations) -> Int[Array, "B T K rounds"]:
+    """The bucket of each vector in each round: which of ``[x R; -x R]`` is largest.
+
+    Args:
+      vectors: of any length, which does not matter.
+      rotations: normal numbers ``[K, H, rounds, buckets / 2]``; or a tuple of such, whose numbers of buckets multiply.
+
+    Raises:
+      ValueError: if the rotations are for other heads, sizes or rounds.
+
+    Cost: O(B T K H * rounds * sum of buckets / 2); memory for 4,096 rotated tokens at a time.
+    """
+    factors = rotations if isinstance(rotations, tuple) else (rotations,)
+    for factor in factors:
+        if factor.shape[:2] != vectors.shape[2:] or factor.shape[2] != factors[0].shape[2]:
+            raise ValueError(
+                f"rotations must be [{vectors.shape[2]}, {vectors.shape[3]}, rounds, buckets / 2], got shape {factor.shape}"
+            )
+    tokens = vectors.shape[1]
+    if tokens <= _STRETCH:
+        return _hash(vectors, factors)
+    padded = jnp.pad(vectors, ((0, 0), (0, -tokens % _STRETCH), (0, 0), (0, 0)))
+    stretches = jnp.moveaxis(padded.reshape(vectors.shape[0], -1, _STRETCH, *vectors.shape[2:]), 1, 0)
+    found = jnp.moveaxis(jax.lax.map(lambda x: _hash(x, factors), stretches), 0, 1)
+    return found.reshape(vectors.shape[0], -1, *found.shape[3:])[:, :tokens]
+
+
+def _hash(vectors: jax.Array, factors: tuple[jax.Array, ...]) -> jax.Array:
+    found, step = jnp.zeros((), jnp.int32), 1
+    for factor in factors:
+        turned = jnp.einsum("btkh,khrc->btkrc", vectors, factor.astype(vectors.dtype))
+        digit = jnp.argmax(jnp.concatenate([turned, -turned], axis=-1), axis=-1).astype(jnp.int32)
+        found, step = found + step * digit, step * 2 * factor.shape[3]
+    return found
+
+
+def draw_rotations(
+    key: jax.Array, heads: int, size: int, rounds: int, factors: tuple[int, ...]
+) -> tuple[Float[Array, "K H rounds _"], ...]:
+    """Normal numbers for ``hash_vectors``, one array for each factor of the number of buckets."""
+    keys = jax.random.split(key, len(factors))
+    return tuple(jax.random.normal(k, (heads, size, rounds, f // 2)) for k, f in zip(keys, factors, strict=True))
+
+
+def bucket_factors(tokens: int, chunk: int, most: int) -> tuple[int, ...]:
+    """The number of buckets for a length, as Hugging Face chooses it: a power of two with half a chunk to a bucket.
+
+    Args:
+      tokens: length of the text.
+      chunk: tokens per chunk.
+      most: buckets above which they are numbered by two digits, so that hashing costs their sum and not their product.
+
+    Returns:
+      One even number, or the two whose product it is.
+    """
+    power = max(2 * (tokens // chunk), 2).bit_length() - 1
+    if 2**power <= most:
+        return (2**power,)
+    return (2 ** (power // 2), 2 ** (power - power // 2))

@@ -1,0 +1,55 @@
+"""What an architecture says of its checkpoints: how its config reads and writes, and which tensor is which parameter."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a tensor lies in the file and how the parameter lies here.
+
+    Args:
+      read: the parameter of a tensor.
+      write: the tensor of a parameter.
+    """
+
+    read: Callable[[np.ndarray], np.ndarray]
+    write: Callable[[np.ndarray], np.ndarray]
+
+
+SAME = Layout(lambda x: x, lambda x: x)
+# PyTorch's linear maps are [out, in], Flax's [in, out].
+TRANSPOSED = Layout(lambda x: x.T, lambda x: x.T)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """One tensor of a checkpoint."""
+
+    name: str
+    path: tuple[str | int, ...]
+    """Keys of the parameter in the model's tree."""
+    row: int | None = None
+    """Its place along the first axis, where the layers of a cycle are stacked; None: the whole parameter."""
+    layout: Layout = SAME
+    also: tuple[str, ...] = ()
+    """Names under which the same numbers lie in the file too; any one of them may be missing."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A ``model_type`` of ``transformers``."""
+
+    model: type[nnx.Module]
+    read_config: Callable[[Mapping[str, Any]], Any]
+    """Our config of a ``config.json``. A KeyError means that a field is missing."""
+    write_config: Callable[[Any], dict[str, Any]]
+    """The reverse."""
+    tensors: Callable[[Any], Sequence[Tensor]]
+    """The tensors of a model with our config."""
+    ignored: tuple[str, ...] = ()
+    """Ends of names of tensors that hold no parameter."""

@@ -1,0 +1,149 @@
+"""Loading a model from a checkpoint folder, and saving one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from efficient_attn.models.functional import Functional
+from efficient_attn.pretrained.architecture import Architecture, Tensor
+from efficient_attn.pretrained.reformer import REFORMER
+from efficient_attn.pretrained.safetensors import read_tensors, write_tensors
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({"reformer": REFORMER})
+
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_CONVERT = (
+    'python -c \'import transformers as t; t.{name}.from_pretrained("{folder}").save_pretrained("{folder}", '
+    "safe_serialization=True)'"
+)
+
+
+def load_pretrained(directory: str | Path) -> nnx.Module:
+    """The model of a folder that ``transformers`` or ``save_pretrained`` wrote, in float32.
+
+    Args:
+      directory: holds ``config.json`` and ``model.safetensors``, whole or in shards. It is read, never run: weights that
+        are pickled are refused.
+
+    Returns:
+      A module whose ``config`` says what it is.
+
+    Raises:
+      FileNotFoundError: if a file is missing.
+      ValueError: if the config or a tensor is not what the architecture has.
+      NotImplementedError: if the architecture, or a choice of its config, is not offered here.
+    """
+    folder = Path(directory).expanduser()
+    fields = _read_json(folder / "config.json")
+    kind = fields.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise NotImplementedError(
+            f"{folder} holds a model of type {kind!r}; those offered are {', '.join(ARCHITECTURES)}"
+        )
+    architecture = ARCHITECTURES[kind]
+    try:
+        config = architecture.read_config(fields)
+    except KeyError as error:
+        raise ValueError(f"{folder / 'config.json'} lacks the field {error}") from error
+    stored = _stored(folder, fields)
+    form = Functional(lambda key: architecture.model(config, key=key))
+    params = form.shapes()
+    _fill(folder, params, stored, architecture, architecture.tensors(config))
+    return form.module(params)
+
+
+def save_pretrained(model: nnx.Module, directory: str | Path) -> None:
+    """Writes ``config.json`` and ``model.safetensors``, which ``transformers`` and ``load_pretrained`` read.
+
+    Raises:
+      ValueError: if the model is of no architecture that is offered.
+    """
+    found = [a for a in ARCHITECTURES.values() if isinstance(model, a.model)]
+    if not found:
+        known = ", ".join(a.model.__name__ for a in ARCHITECTURES.values())
+        raise ValueError(f"only a {known} can be saved as a checkpoint of transformers, got {type(model).__name__}")
+    (architecture,) = found
+    params = nnx.to_pure_dict(nnx.split(model)[1])
+    tensors = {}
+    for tensor in architecture.tensors(model.config):
+        value = np.asarray(_at(params, tensor.path))
+        written = tensor.layout.write(value if tensor.row is None else value[tensor.row])
+        tensors |= dict.fromkeys((tensor.name, *tensor.also), written)
+    folder = Path(directory).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
+    write_tensors(folder / _WEIGHTS, tensors)
+
+
+def _stored(folder: Path, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """All tensors of a folder."""
+    if (folder / _WEIGHTS).is_file():
+        return read_tensors(folder / _WEIGHTS)
+    if (folder / _INDEX).is_file():
+        shards = sorted(set(_read_json(folder / _INDEX)["weight_map"].values()))
+        # A name is a file of this folder, wherever the index points.
+        return {name: x for shard in shards for name, x in read_tensors(folder / Path(shard).name).items()}
+    if any(folder.glob("*.bin")):
+        name = (fields.get("architectures") or ["AutoModel"])[0]
+        raise ValueError(
+            f"{folder} holds its weights as a pickle, which can run any program when it is opened. If you trust it, convert "
+            f"it where transformers is installed: {_CONVERT.format(name=name, folder=folder)}"
+        )
+    raise FileNotFoundError(f"{folder} has no {_WEIGHTS}")
+
+
+def _fill(
+    folder: Path,
+    params: dict[str, Any],
+    stored: Mapping[str, np.ndarray],
+    architecture: Architecture,
+    tensors: Sequence[Tensor],
+) -> None:
+    """Puts the stored tensors where the shapes of the parameters are."""
+    missing = [t.name for t in tensors if not any(name in stored for name in (t.name, *t.also))]
+    known = {name for t in tensors for name in (t.name, *t.also)}
+    unknown = [name for name in stored if name not in known and not name.endswith(architecture.ignored)]
+    if missing or unknown:
+        raise ValueError(f"{folder} {_listed('lacks', missing)}{_listed('has beside its model', unknown)}".rstrip())
+    for tensor in tensors:
+        *above, last = tensor.path
+        parent = _at(params, above)
+        if not isinstance(parent[last], np.ndarray):
+            parent[last] = np.empty(parent[last].shape, parent[last].dtype)
+        name = next(n for n in (tensor.name, *tensor.also) if n in stored)
+        place = parent[last][... if tensor.row is None else tensor.row]
+        value = tensor.layout.read(stored[name])
+        if value.shape != place.shape:
+            expected = tensor.layout.write(place).shape
+            raise ValueError(
+                f"tensor {name} of {folder} should be {expected} by config.json, and is {stored[name].shape}"
+            )
+        place[...] = value
+
+
+def _at(tree: Any, path: Sequence[str | int]) -> Any:
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def _listed(verb: str, names: Sequence[str]) -> str:
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{verb} {shown}; " if names else ""
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}: a checkpoint is a folder with config.json and {_WEIGHTS}")
+    try:
+        fields = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} should be a JSON object, got {type(fields).__name__}")
+    return fields
