@@ -12,7 +12,7 @@ from flax import nnx
 from efficient_attn.models.functional import Functional
 from efficient_attn.pretrained.architecture import Architecture, Tensor
 from efficient_attn.pretrained.reformer import REFORMER
-from efficient_attn.pretrained.safetensors import read_tensors, write_tensors
+from efficient_attn.pretrained.weights import read_tensors, write_tensors
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({"reformer": REFORMER})
 
@@ -76,8 +76,8 @@ def save_pretrained(model: nnx.Module, directory: str | Path) -> None:
         tensors |= dict.fromkeys((tensor.name, *tensor.also), written)
     folder = Path(directory).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
     write_tensors(folder / _WEIGHTS, tensors)
+    (folder / "config.json").write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
 
 
 def _stored(folder: Path, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:

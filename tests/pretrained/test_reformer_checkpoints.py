@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 import efficient_attn as ea
-from efficient_attn.pretrained.safetensors import read_tensors
+from efficient_attn.pretrained.weights import read_tensors
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(folder.name for folder in (GOLDEN / "reformer").iterdir())

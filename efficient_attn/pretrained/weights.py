@@ -1,0 +1,29 @@
+"""Files of tensors: nothing in them is ever run, and one that is being written replaces an older one only when it is whole."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of a safetensors file, by name.
+
+    Raises:
+      ValueError: if the file is not whole or not of this format.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes tensors, with the mark by which ``transformers`` knows their layout."""
+    partial = path.with_name(f".{path.name}.partial")
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    save_file(contiguous, partial, metadata={"format": "pt"})
+    os.replace(partial, path)
