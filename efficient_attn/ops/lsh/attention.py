@@ -207,9 +207,14 @@ def _attend_chunks(
         scores -= jnp.log(_times_seen(sight, own["chunks"], seen["chunks"], chunks))
     scores = jnp.where(i == j, SELF, jnp.where(visible, scores, HIDDEN))
     # Not exp(score - lse): near -1e5 the log-sum-exp is rounded to 1 / 128, which only the rounds' shares can bear.
-    weights = jax.nn.softmax(scores, axis=-1).astype(seen["value"].dtype)
-    output = jnp.einsum("cqk,ckh->cqh", weights, seen["value"])
-    return output.reshape(-1, output.shape[-1]), jax.nn.logsumexp(scores, axis=-1).reshape(-1)
+    peak = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
+    weights = jnp.exp(scores - peak)
+    total = weights.sum(-1)
+    output = jnp.einsum(
+        "cqk,ckh->cqh", weights.astype(seen["value"].dtype), seen["value"], preferred_element_type=jnp.float32
+    )
+    output = (output / total[..., None]).astype(seen["value"].dtype)
+    return output.reshape(-1, output.shape[-1]), (peak[..., 0] + jnp.log(total)).reshape(-1)
 
 
 def _times_seen(sight: _Sight, own: jax.Array, seen: jax.Array, chunks: int) -> jax.Array:
