@@ -54,7 +54,10 @@ def _hash(vectors: jax.Array, factors: tuple[jax.Array, ...]) -> jax.Array:
 
 
 def _first_greatest(x: Float[Array, "*before c T"]) -> Int[Array, "*before T"]:
-    """``argmax`` of ``[x, -x]`` along ``c``: a maximum and a minimum along an outer axis, which a CPU does for many tokens at once."""
+    """``argmax`` of ``[x, -x]`` along ``c``.
+
+    A maximum and a minimum along an outer axis, which a CPU does for many tokens at once.
+    """
     count = x.shape[-2]
     greatest, index = jnp.abs(x).max(-2, keepdims=True), jnp.arange(count, dtype=jnp.int32)[:, None]
     return jnp.where(x == greatest, index, jnp.where(x == -greatest, index + count, 2 * count - 1)).min(-2)
