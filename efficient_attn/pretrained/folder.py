@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from efficient_attn.files import replacing
 from efficient_attn.models.functional import Functional
 from efficient_attn.pretrained.architecture import Architecture, Tensor
 from efficient_attn.pretrained.reformer import REFORMER
@@ -77,7 +78,8 @@ def save_pretrained(model: nnx.Module, directory: str | Path) -> None:
     folder = Path(directory).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / _WEIGHTS, tensors)
-    (folder / "config.json").write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
+    with replacing(folder / "config.json") as partial:
+        partial.write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
 
 
 def _stored(folder: Path, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:

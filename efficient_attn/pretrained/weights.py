@@ -1,12 +1,13 @@
 """Files of tensors: nothing in them is ever run, and one that is being written replaces an older one only when it is whole."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+
+from efficient_attn.files import replacing
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -23,7 +24,6 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes tensors, with the mark by which ``transformers`` knows their layout."""
-    partial = path.with_name(f".{path.name}.partial")
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    save_file(contiguous, partial, metadata={"format": "pt"})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(contiguous, partial, metadata={"format": "pt"})

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -11,6 +10,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from efficient_attn.files import replacing
 
 TensorBoardChoice = Literal["auto", "on", "off"]
 
@@ -34,9 +35,8 @@ class JsonLines:
     def __init__(self, path: Path, start: int):
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _step_of(line) <= start]
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(line + "\n" for line in kept))
-            os.replace(partial, path)
+            with replacing(path) as partial:
+                partial.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a", buffering=1)
 
     def write(self, step: int, values: dict[str, float]) -> None:

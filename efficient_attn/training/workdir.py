@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from efficient_attn.files import replacing
+
 ABSENT = "absent"
 
 
@@ -38,9 +40,8 @@ def check_workdir(workdir: str | os.PathLike, learned: Mapping[str, Any], runs: 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never a part."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:
