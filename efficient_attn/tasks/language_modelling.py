@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -118,19 +118,27 @@ def score_step(model: Functional[Decoder], rows: Any = None, whole: Any = None):
 
 
 def score(step: Any, params: Any, batches: Any, words: int | None) -> Score:
-    """Adds up ``step`` over all batches of a split, one batch behind, so that the device is never idle."""
+    """The score of a split from what ``step`` gives of all its batches."""
+    return add_up((step(params, batch) for batch in batches), words)
+
+
+def add_up(results: Iterable[Sequence[jax.Array]], words: int | None) -> Score:
+    """Adds up nats, tokens and right ones of batches, given by row, one batch behind, so that the device is never idle.
+
+    Raises:
+      ValueError: if there are none.
+    """
     total, pending = np.zeros(3), None
-    for batch in batches:
-        result = step(params, batch)
+    for result in results:
         if pending is not None:
-            total = total + row_sums(pending)
+            total = total + _row_sums(pending)
         pending = result
     if pending is None:
-        raise ValueError("there was nothing to score: the split has no windows")
-    nats, tokens, right = total + row_sums(pending)
+        raise ValueError("there was nothing to score: the split has neither a window nor a segment")
+    nats, tokens, right = total + _row_sums(pending)
     return Score(nats=float(nats), tokens=int(tokens), right=int(right), words=words)
 
 
-def row_sums(result: Sequence[jax.Array]) -> np.ndarray:
+def _row_sums(result: Sequence[jax.Array]) -> np.ndarray:
     """The sums over the rows of a batch, of each of what a step gives."""
     return np.array([np.asarray(rows).sum(dtype=np.float64) for rows in result])

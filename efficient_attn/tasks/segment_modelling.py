@@ -1,16 +1,15 @@
 """Language modelling of a text read segment by segment: the memory is carried from batch to batch, and spans are paid for."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from efficient_attn.models import Functional, SegmentDecoder
 from efficient_attn.models.segment_decoder import Memory, forget
-from efficient_attn.tasks.language_modelling import Score, cross_entropy, row_sums
+from efficient_attn.tasks.language_modelling import Score, add_up, cross_entropy
 
 Batch = Mapping[str, Any]
 
@@ -64,18 +63,12 @@ def segment_score_step(model: Functional[SegmentDecoder]) -> SegmentStep:
 def score_segments(
     step: SegmentStep, params: Any, batches: Iterable[Batch], memory: Memory, words: int | None
 ) -> Score:
-    """Adds up ``step`` over all segments of a split, one behind, so that the device is never idle.
+    """The score of a split from what ``step`` gives of all its segments, each after the memory of those before it."""
 
-    Raises:
-      ValueError: if there are none.
-    """
-    total, pending = np.zeros(3), None
-    for batch in batches:
-        *rows, memory = step(params, batch, memory)
-        if pending is not None:
-            total = total + row_sums(pending)
-        pending = rows
-    if pending is None:
-        raise ValueError("there was nothing to score: the split has no segments")
-    nats, tokens, right = total + row_sums(pending)
-    return Score(nats=float(nats), tokens=int(tokens), right=int(right), words=words)
+    def results() -> Iterator[list[jax.Array]]:
+        carry = memory
+        for batch in batches:
+            *rows, carry = step(params, batch, carry)
+            yield rows
+
+    return add_up(results(), words)
