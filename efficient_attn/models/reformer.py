@@ -20,7 +20,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.models.reformer_heads import HEADS, HeadName
 from efficient_attn.nn.attention import SelfAttention
-from efficient_attn.nn.block import Block, drop
+from efficient_attn.nn.block import Block
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import AxialPositions, TablePositions, check_length, embed_positions, position_tables
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.given import Given

@@ -60,7 +60,7 @@ class Attention(nnx.Module):
         """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
 
     def _back(self, mixed: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
-        return self.output(mixed.reshape(*mixed.shape[:2], -1))
+        return self.output(join_heads(mixed))
 
 
 def linear(precision: Precision, bias: bool, rngs: nnx.Rngs) -> functools.partial[nnx.Linear]:
@@ -72,6 +72,11 @@ def linear(precision: Precision, bias: bool, rngs: nnx.Rngs) -> functools.partia
 def split_heads(x: Float[Array, "B T F"], heads: int) -> Float[Array, "B T N H"]:
     """Features dealt out to heads."""
     return x.reshape(*x.shape[:2], heads, x.shape[2] // heads)
+
+
+def join_heads(x: Float[Array, "B T N H"]) -> Float[Array, "B T F"]:
+    """The heads' features side by side: the inverse of ``split_heads``."""
+    return x.reshape(*x.shape[:2], -1)
 
 
 class SelfAttention(Attention):

@@ -16,12 +16,21 @@ from efficient_attn.patterns.algebra import Pattern
 NormPlace = Literal["pre", "post"]
 
 
-class Block(nnx.Module):
-    """``h + attention(norm(h))``, then the same with the feed-forward; norms after the sums where ``norm`` is "post"."""
+class Residual(nnx.Module):
+    """``h + attention(norm(h))``, then the same with the feed-forward; norms after the sums where ``norm`` is "post".
+
+    Args:
+      attention: the first sublayer.
+      feedforward: the second.
+      norm: before the sublayers, or after the sums.
+      width: size of the residual stream.
+      epsilon: of the norms.
+      rngs: randomness of the initial parameters.
+    """
 
     def __init__(
         self,
-        attention: Attention,
+        attention: nnx.Module,
         feedforward: FeedForward,
         norm: NormPlace,
         width: int,
@@ -33,6 +42,28 @@ class Block(nnx.Module):
         # Statistics and the residual stream stay float32 whatever the products are computed in.
         self.attention_norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
         self.feedforward_norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
+
+    def _enter(self, x: Float[Array, "B T D"], norm: nnx.LayerNorm) -> Float[Array, "B T D"]:
+        """What a sublayer reads of the residual stream."""
+        return norm(x) if self.norm == "pre" else x
+
+    def _leave(
+        self, x: Float[Array, "B T D"], result: Float[Array, "B T D"], norm: nnx.LayerNorm
+    ) -> Float[Array, "B T D"]:
+        """The residual stream after a sublayer's result."""
+        x = x + result.astype(x.dtype)
+        return x if self.norm == "pre" else norm(x)
+
+    def _after(self, x: Float[Array, "B T D"], mixed: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """The residual stream after the attention's result and the feed-forward, without dropout."""
+        x = self._leave(x, mixed, self.attention_norm)
+        return self._leave(x, self.feedforward(self._enter(x, self.feedforward_norm)), self.feedforward_norm)
+
+
+class Block(Residual):
+    """A block over a whole sequence, or over one token and a cache."""
+
+    attention: Attention
 
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
@@ -56,25 +87,4 @@ class Block(nnx.Module):
     ) -> tuple[Float[Array, "B 1 D"], AnyCache]:
         """The block on one token, over the cache."""
         mixed, cache = self.attention.step(self._enter(x, self.attention_norm), pattern, cache, position, slot)
-        x = self._leave(x, mixed, self.attention_norm)
-        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
-        return self._leave(x, hidden, self.feedforward_norm), cache
-
-    def _enter(self, x: jax.Array, norm: nnx.LayerNorm) -> jax.Array:
-        return enter(x, norm, self.norm)
-
-    def _leave(self, x: jax.Array, result: jax.Array, norm: nnx.LayerNorm) -> jax.Array:
-        return leave(x, result, norm, self.norm)
-
-
-def enter(x: Float[Array, "B T D"], norm: nnx.LayerNorm, place: NormPlace) -> Float[Array, "B T D"]:
-    """What a sublayer reads of the residual stream."""
-    return norm(x) if place == "pre" else x
-
-
-def leave(
-    x: Float[Array, "B T D"], result: Float[Array, "B T D"], norm: nnx.LayerNorm, place: NormPlace
-) -> Float[Array, "B T D"]:
-    """The residual stream after a sublayer's result."""
-    x = x + result.astype(x.dtype)
-    return x if place == "pre" else norm(x)
+        return self._after(x, mixed), cache

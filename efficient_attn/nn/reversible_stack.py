@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.block import Block, drop
+from efficient_attn.nn.block import Block
 from efficient_attn.nn.cache import AnyCache
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.given import NOTHING, Given
 from efficient_attn.nn.stack import Caches, Stack
 from efficient_attn.ops.reversible import Branch, reversible_stack
@@ -62,21 +63,8 @@ class ReversibleStack(Stack):
         self, x: Float[Array, "B 1 D"], caches: Caches, position: Int[Array, ""], slots: tuple
     ) -> tuple[Float[Array, "B 1 2*D"], Caches]:
         """All blocks on one token, as in ``Stack``."""
-
-        def one_cycle(streams: Streams, layers: Any) -> tuple[Streams, list[AnyCache]]:
-            after = []
-            for block, pattern, cache, slot in zip(*layers, strict=False):
-                streams, cache = _step(block, streams, pattern, cache, position, slot)
-                after.append(cache)
-            return streams, after
-
-        cycled, rest = caches
-        streams = (x, x)
-        if self.cycle:
-            whole = lambda streams, own: one_cycle(streams, (own[0], self.patterns, own[1], slots))  # noqa: E731
-            streams, cycled = jax.lax.scan(whole, streams, (list(self.cycle), cycled))
-        streams, rest = one_cycle(streams, (self.rest, self.patterns, rest, slots))
-        return jnp.concatenate(streams, axis=-1), (cycled, rest)
+        streams, caches = self._each(_step, (x, x), caches, position, slots)
+        return jnp.concatenate(streams, axis=-1), caches
 
 
 def _run(

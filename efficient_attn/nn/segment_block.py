@@ -5,15 +5,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.block import NormPlace, enter, leave
+from efficient_attn.nn.block import NormPlace, Residual
 from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.span_attention import SpanAttention
 
 
-class SegmentBlock(nnx.Module):
-    """``Block`` with attention over learned spans.
+class SegmentBlock(Residual):
+    """A block with attention over learned spans.
 
     Args:
       attention: over spans.
@@ -34,9 +34,8 @@ class SegmentBlock(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        self.attention, self.feedforward, self.norm, self.dropout = attention, feedforward, norm, dropout
-        self.attention_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
-        self.feedforward_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
+        super().__init__(attention, feedforward, norm, width, rngs=rngs)
+        self.dropout = dropout
 
     def __call__(
         self,
@@ -54,13 +53,14 @@ class SegmentBlock(nnx.Module):
           key: randomness of the dropout; None is without.
         """
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
-        entered = enter(x, self.attention_norm, self.norm)
-        before = enter(memory["inputs"].astype(x.dtype), self.attention_norm, self.norm)
+        entered = self._enter(x, self.attention_norm)
+        before = self._enter(memory["inputs"].astype(x.dtype), self.attention_norm)
         mixed = self.attention(entered, before, memory["known"], position_keys, keys[0])
         penalty = self._penalty(entered)
-        x = leave(x, drop(mixed, self.dropout, keys[1]), self.attention_norm, self.norm)
-        hidden = self.feedforward(enter(x, self.feedforward_norm, self.norm), self.attention.mechanism.dropout, keys[2])
-        return leave(x, drop(hidden, self.dropout, keys[3]), self.feedforward_norm, self.norm), penalty
+        x = self._leave(x, drop(mixed, self.dropout, keys[1]), self.attention_norm)
+        entered = self._enter(x, self.feedforward_norm)
+        hidden = self.feedforward(entered, self.attention.mechanism.dropout, keys[2])
+        return self._leave(x, drop(hidden, self.dropout, keys[3]), self.feedforward_norm), penalty
 
     def step(
         self,
@@ -71,12 +71,9 @@ class SegmentBlock(nnx.Module):
         position_keys: Float[Array, "H L"],
     ) -> tuple[Float[Array, "B 1 D"], Cache]:
         """The block on one token, over the cache."""
-        mixed, cache = self.attention.step(
-            enter(x, self.attention_norm, self.norm), cache, position, slot, position_keys
-        )
-        x = leave(x, mixed, self.attention_norm, self.norm)
-        hidden = self.feedforward(enter(x, self.feedforward_norm, self.norm))
-        return leave(x, hidden, self.feedforward_norm, self.norm), cache
+        entered = self._enter(x, self.attention_norm)
+        mixed, cache = self.attention.step(entered, cache, position, slot, position_keys)
+        return self._after(x, mixed), cache
 
     def _penalty(self, entered: Float[Array, "B T D"]) -> Float[Array, "#B #T"]:
         mechanism = self.attention.mechanism

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.attention import linear, split_heads
+from efficient_attn.nn.attention import join_heads, linear, split_heads
 from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.adaptive_span import adaptive_span_attention, span_limit
@@ -165,7 +165,7 @@ class SpanAttention(nnx.Module):
             query_spec=on_mesh(HEADS),
             **_dropout(self.mechanism.dropout, key),
         )
-        return self.output(mixed.reshape(*mixed.shape[:2], -1))
+        return self.output(join_heads(mixed))
 
     def step(
         self,
@@ -198,7 +198,7 @@ class SpanAttention(nnx.Module):
             key_positions=cache.positions,
             key_mask=jnp.broadcast_to(cache.positions >= 0, (x.shape[0], cache.positions.shape[0])),
         )
-        return self.output(mixed.reshape(*mixed.shape[:2], -1)), cache
+        return self.output(join_heads(mixed)), cache
 
 
 def _dropout(rate: float, key: jax.Array | None) -> dict[str, float | jax.Array]:

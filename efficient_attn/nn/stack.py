@@ -73,23 +73,24 @@ class Stack(nnx.Module):
         self, x: Float[Array, "B 1 D"], caches: "Caches", position: Int[Array, ""], slots: tuple
     ) -> tuple[Float[Array, "B 1 D"], "Caches"]:
         """All blocks on one token; ``slots`` has the slot of this position for each place in the cycle."""
+        return self._each(Block.step, x, caches, position, slots)
 
-        def one_cycle(x, layers):
-            blocks, caches = layers
+    def _each(self, step: Callable[..., Any], state: Any, caches: "Caches", position: jax.Array, slots: tuple):
+        """``step`` of each block with its pattern, cache and slot, from state to state; and the new caches."""
+
+        def some(state: Any, layers: Any) -> tuple[Any, list[AnyCache]]:
             after = []
-            for block, pattern, cache, slot in zip(blocks, self.patterns, caches, slots, strict=True):
-                x, cache = block.step(x, pattern, cache, position, slot)
+            # The blocks may be fewer than a cycle.
+            for block, cache, pattern, slot in zip(*layers, self.patterns, slots, strict=False):
+                state, cache = step(block, state, pattern, cache, position, slot)
                 after.append(cache)
-            return x, after
+            return state, after
 
         cycled, rest = caches
         if self.cycle:
-            x, cycled = jax.lax.scan(one_cycle, x, (list(self.cycle), cycled))
-        after = []
-        for block, pattern, cache, slot in zip(self.rest, self.patterns, rest, slots, strict=False):
-            x, cache = block.step(x, pattern, cache, position, slot)
-            after.append(cache)
-        return x, (cycled, after)
+            state, cycled = jax.lax.scan(some, state, (list(self.cycle), cycled))
+        state, rest = some(state, (self.rest, rest))
+        return state, (cycled, rest)
 
     def init_caches(self, make: Callable[[Attention, Pattern], AnyCache]) -> "Caches":
         """Empty caches of all layers, in the arrangement that ``step`` takes, each made for an attention and its pattern."""

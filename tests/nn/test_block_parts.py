@@ -8,8 +8,8 @@ import pytest
 from flax import nnx
 
 from efficient_attn.nn import Block, FeedForward, SelfAttention
-from efficient_attn.nn.block import drop
 from efficient_attn.nn.cache import empty_cache
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import ACTIVATIONS, quick_gelu
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import rotate

@@ -10,7 +10,7 @@ from flax import nnx
 from efficient_attn import patterns as P
 from efficient_attn.models import LSH
 from efficient_attn.nn import Block, FeedForward
-from efficient_attn.nn.block import drop
+from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.mechanisms import MODULES
