@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+import optax
 
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
@@ -112,6 +113,15 @@ class Experiment:
         """The model's form."""
         return decoder_of(self.model)
 
+    def update(self) -> optax.GradientTransformation:
+        """What makes an update of a gradient: clipping, the optimizer at its rate, and what parameters must obey."""
+        return training.chain(
+            self.optimizer.build(self.schedule.build(self.steps), matrices),
+            clip_norm=self.clip_norm,
+            constraint=self.reading.constraint(),
+            trained=self.decoder.trained(),
+        )
+
     @property
     def reading(self) -> Windows:
         """How the model reads its data."""
@@ -168,22 +178,16 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
     placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
     reading, options = config.reading, _options(config)
     batches = reading.batches(stream)
-    rate = config.schedule.build(config.steps)
+    update = config.update()
     # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
     placement.check_batch(batches.at(0), config.accumulation)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
     evaluate = _Scorer(reading, held_out, placement)
-    optimizer = config.optimizer.build(rate, matrices)
     program = training.Program(
         **reading.program(),
         batches=batches.iterate,
-        optimizer=training.chain(
-            optimizer,
-            clip_norm=config.clip_norm,
-            constraint=reading.constraint(),
-            trained=config.decoder.trained(),
-        ),
+        optimizer=update,
         params=config.decoder.init,
         evaluate=evaluate,
         placement=placement,

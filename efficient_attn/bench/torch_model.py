@@ -11,8 +11,7 @@ class Block(nn.Module):
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
-        width = config.width
-        hidden = 4 * width if config.ff_width is None else config.ff_width
+        width, hidden = config.width, config.hidden_width
         self.heads = config.heads
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)

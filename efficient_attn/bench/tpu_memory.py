@@ -14,7 +14,6 @@ from efficient_attn import training
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import AdaptiveSpan
 from efficient_attn.models.segment_decoder import empty_memory
-from efficient_attn.nn.stack import matrices
 
 # Topologies of v5e by their number of chips, as libtpu names them.
 TOPOLOGIES = {4: "v5e:2x2", 8: "v5e:2x4", 16: "v5e:4x4", 64: "v5e:8x8", 256: "v5e:16x16"}
@@ -50,16 +49,10 @@ def step_memory(config: Experiment, chips: int, span: int | None = None) -> Need
         raise ValueError(f"chips must be one of {', '.join(map(str, TOPOLOGIES))}, got {chips}")
     devices = topologies.get_topology_desc(TOPOLOGIES[chips], platform="tpu").devices
     placement = training.Placement(mesh=training.make_mesh(devices=devices))
-    reading = config.reading
-    optimizer = training.chain(
-        config.optimizer.build(config.schedule.build(config.steps), matrices),
-        clip_norm=config.clip_norm,
-        constraint=reading.constraint(),
-        trained=config.decoder.trained(),
-    )
+    optimizer, objective = config.update(), config.reading.program()["objective"]
     state = jax.eval_shape(lambda: _state(config, optimizer, span))
     options = training.StepOptions(accumulation=config.accumulation, ema=config.ema)
-    step = training.make_train_step(reading.program()["objective"], optimizer, options, placement, state)
+    step = training.make_train_step(objective, optimizer, options, placement, state)
     with jax.set_mesh(placement.mesh):
         memory = step.lower(state, _batch(config)).compile().memory_analysis()
     return Need(arguments=memory.argument_size_in_bytes, temporaries=memory.temp_size_in_bytes)

@@ -28,7 +28,7 @@ def at_context(config: Experiment, context: int) -> Experiment:
 
 def ours(config: Experiment, *, repeats: int = 3, steps: int = 8) -> Throughput:
     """The trainer's own compiled step, on random tokens."""
-    optimizer = training.chain(config.optimizer.build(config.schedule.build(config.steps)), clip_norm=config.clip_norm)
+    optimizer = config.update()
     objective = LanguageModelling(config.decoder, config.label_smoothing, training.Mean)
     placement = training.Placement()
     state = training.TrainState.create(config.decoder.init(jax.random.key(0)), optimizer, jax.random.key(1))

@@ -118,6 +118,11 @@ class DecoderConfig:
         return self.width if self.qk_width is None else self.qk_width
 
     @property
+    def hidden_width(self) -> int:
+        """``ff_width``, or its default."""
+        return 4 * self.width if self.ff_width is None else self.ff_width
+
+    @property
     def value_heads(self) -> int:
         """``key_heads``, or its default."""
         return self.heads if self.key_heads is None else self.key_heads
@@ -148,10 +153,9 @@ class Decoder(nnx.Module):
                 bias=config.attention_bias,
                 rngs=rngs,
             )
-            hidden = 4 * config.width if config.ff_width is None else config.ff_width
             feedforward = FeedForward(
                 config.width,
-                hidden,
+                config.hidden_width,
                 config.activation,
                 init,
                 config.precision,

@@ -200,7 +200,7 @@ def multiply_adds(config: DecoderConfig, span: float, ff_width: int | None = Non
       ff_width: ``F``; None: the config's. The paper counts its large model's as ``4 D``.
     """
     width = config.width
-    hidden = ff_width or config.ff_width or 4 * width
+    hidden = config.hidden_width if ff_width is None else ff_width
     return config.depth * (4 * width**2 + 2 * width * hidden + 2 * span * width) + config.vocab * width
 
 
@@ -216,8 +216,7 @@ def _block(config: DecoderConfig, init: Initialization, rngs: nnx.Rngs) -> Segme
         bias=config.attention_bias,
         rngs=rngs,
     )
-    hidden = 4 * config.width if config.ff_width is None else config.ff_width
-    feedforward = FeedForward(config.width, hidden, config.activation, init, config.precision, rngs=rngs)
+    feedforward = FeedForward(config.width, config.hidden_width, config.activation, init, config.precision, rngs=rngs)
     return SegmentBlock(attention, feedforward, config.norm, config.width, config.dropout, rngs=rngs)
 
 
