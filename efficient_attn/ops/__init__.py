@@ -5,5 +5,6 @@ from efficient_attn.ops import entmax as entmax
 from efficient_attn.ops import linformer as linformer
 from efficient_attn.ops import lsh as lsh
 from efficient_attn.ops import positions as positions
+from efficient_attn.ops import recurrent as recurrent
 from efficient_attn.ops import reversible as reversible
 from efficient_attn.ops import synthesizer as synthesizer
