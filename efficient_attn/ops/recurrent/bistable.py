@@ -7,8 +7,8 @@
 BRC: ``R(h) = w * h``, so each unit remembers alone. nBRC: ``R(h) = h W``, so units set each other's feedback. Where ``a_t > 1`` a
 unit has two stable states around zero drive. The candidate has neither a matrix of its own nor a bias in either cell.
 
-The products with ``x_t`` stand outside the loop. The backward pass keeps nothing but ``h``: gates and their derivatives are
-recomputed for all times at once, so that its loop is a linear recurrence, and each parameter's gradient is one product after it.
+The products with ``x_t`` stand outside the loop, and so do those that make gradients of parameters: backward, the loop is a
+linear recurrence over the gates that the forward pass kept.
 Time O(T B (I H + H)) for BRC and O(T B (I H + H^2)) for nBRC, memory O(T B H); a loop of T dependent steps forward and backward.
 
 The biases are the released code's; the paper's equations have none. The state keeps at least float32, since small errors of a
@@ -26,10 +26,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Steps of a loop that are compiled as one: their small programs cost more to start than to run.
-UNROLL = 4
-
-Pair = tuple[jax.Array, jax.Array]
+# Arrays of a, c and h; of a and c. They stay apart: slices of one array would keep a CPU's loops from vector instructions.
+Three = tuple[jax.Array, jax.Array, jax.Array]
+Two = tuple[jax.Array, jax.Array]
 
 
 @jax.tree_util.register_dataclass
@@ -80,130 +79,160 @@ def nbrc(
 
 
 class Coupling(NamedTuple):
-    """How the state reaches the gates; ``weights`` are those of a and c, side by side."""
+    """How the state reaches the gates a and c, through the weights of each."""
 
     forward: Callable[[jax.Array, jax.Array], jax.Array]
-    """From state ``[..., H]`` and weights to what is added to both gates ``[..., 2 H]``."""
-    back: Callable[["Slopes", jax.Array], tuple[Any, Callable[[jax.Array, Any], jax.Array]]]
-    """From slopes and weights to what the loop backward reads at each time, and its step from a later gradient to an earlier."""
+    """From state ``[..., H]`` and weights to what is added to a gate ``[..., H]``."""
+    back: Callable[[jax.Array, jax.Array], jax.Array]
+    """From the gradient of that and weights to the gradient of the state."""
     gradient: Callable[[jax.Array, jax.Array], jax.Array]
-    """From states and gradients of both gates, at all times, to the gradient of the weights."""
+    """From states and gradients of a gate, at all times, to the gradient of its weights."""
 
 
 class Slopes(NamedTuple):
-    """Derivatives of a new state, at all times."""
+    """Derivatives of a new state."""
 
     state: jax.Array
-    """By the old state, at fixed gates: ``[T, B, H]``."""
-    gates: jax.Array
-    """By the arguments of tanh in ``a`` and of the sigmoid in ``c``: ``[T, B, 2 H]``."""
+    """By the old state, at fixed gates."""
+    a: jax.Array
+    """By the argument of ``a``'s tanh."""
+    c: jax.Array
+    """By the argument of ``c``'s sigmoid."""
     candidate: jax.Array
-    """By the candidate's input: ``[T, B, H]``."""
+    """By the candidate's product with the input."""
 
 
-def step(projected: Float[Array, "... 3*H"], fed_back: Float[Array, "... 2*H"], state: Float[Array, "... H"]):
-    """The new state from the products with the input (a, c, h), those with the state (a, c), and the state."""
-    _, c, candidate = _gates(projected, fed_back, state)
+def gates_of(projected: Three, fed_back: Two, state: Float[Array, "*T B H"]) -> Three:
+    """a, c and the candidate from the products with the input, those with the state, and the state."""
+    a = 1.0 + jnp.tanh(projected[0] + fed_back[0])
+    c = jax.nn.sigmoid(projected[1] + fed_back[1])
+    return a, c, jnp.tanh(projected[2] + a * state)
+
+
+def mix(gates: Three, state: Float[Array, "*T B H"]) -> Float[Array, "*T B H"]:
+    """The new state from gates and the state before."""
+    _, c, candidate = gates
     return c * state + (1.0 - c) * candidate
 
 
-def project(inputs: Float[Array, "B T I"], parameters: Bistable) -> Float[Array, "T B 3*H"]:
-    """The products with the input for a, c and h, biases included, for all times at once, at least float32."""
-    p, hidden = parameters, parameters.input_a.shape[1]
-    weights = jnp.concatenate([p.input_a, p.input_c, p.input_h], axis=1)
-    zeros = jnp.zeros((hidden,), weights.dtype)
-    bias = jnp.concatenate([zeros if b is None else b for b in (p.bias_a, p.bias_c, None)])
+def project(inputs: Float[Array, "B T I"], parameters: Bistable) -> Three:
+    """The products with the input for a, c and h, biases included, for all times: ``[T, B, H]`` each, at least float32."""
+    p = parameters
+    return multiply(inputs, (p.input_a, p.bias_a), (p.input_c, p.bias_c), (p.input_h, None))
+
+
+def multiply(inputs: Float[Array, "B T I"], *affine: tuple[jax.Array, jax.Array | None]) -> tuple[jax.Array, ...]:
+    """Products of all times' inputs with weights, and biases added: ``[T, B, H]`` each, at least float32."""
+    batch, time, size = inputs.shape
     wide = jnp.promote_types(inputs.dtype, jnp.float32)
-    products = jnp.einsum("bti,ig->tbg", inputs, weights.astype(inputs.dtype), preferred_element_type=wide)
-    return products + bias.astype(wide)
+    # As plain matrices, since a CPU is several times slower at products over two axes, forward and backward.
+    rows = jnp.swapaxes(inputs, 0, 1).reshape(time * batch, size)
+
+    def product(weights: jax.Array, bias: jax.Array | None) -> jax.Array:
+        result = jnp.matmul(rows, weights.astype(rows.dtype), preferred_element_type=wide).reshape(time, batch, -1)
+        return result if bias is None else result + bias.astype(wide)
+
+    return tuple(product(*pair) for pair in affine)
 
 
-def slopes(projected: jax.Array, fed_back: jax.Array, before: jax.Array) -> Slopes:
-    """Derivatives of every new state from the states ``before`` them."""
-    a, c, candidate = _gates(projected, fed_back, before)
+def slopes(gates: Three, before: Float[Array, "*T B H"]) -> Slopes:
+    """Derivatives of the new state from its gates and the state ``before``."""
+    a, c, candidate = gates
     by_candidate = (1.0 - c) * (1.0 - candidate**2)
     # The derivative of tanh is 1 - (a - 1)^2.
     by_a = by_candidate * before * a * (2.0 - a)
-    by_c = (before - candidate) * c * (1.0 - c)
-    return Slopes(c + by_candidate * a, jnp.concatenate([by_a, by_c], axis=-1), by_candidate)
+    return Slopes(c + by_candidate * a, by_a, (before - candidate) * c * (1.0 - c), by_candidate)
 
 
-def _gates(projected: jax.Array, fed_back: jax.Array, state: jax.Array):
-    gates, drive = projected[..., : fed_back.shape[-1]] + fed_back, projected[..., fed_back.shape[-1] :]
-    a, c = jnp.split(gates, 2, axis=-1)
-    a, c = 1.0 + jnp.tanh(a), jax.nn.sigmoid(c)
-    return a, c, jnp.tanh(drive + a * state)
-
-
-def diagonal_jacobian(found: Slopes, weights: jax.Array) -> jax.Array:
-    """BRC's derivative of each new state by the one before it, which is a diagonal: ``[T, B, H]``."""
-    by_a, by_c = jnp.split(found.gates, 2, axis=-1)
-    weight_a, weight_c = jnp.split(weights, 2)
-    return found.state + by_a * weight_a + by_c * weight_c
-
-
-def _dense_back(found: Slopes, weights: jax.Array):
-    def back(later: jax.Array, now: Pair) -> jax.Array:
-        return later * now[0] + (jnp.tile(later, 2) * now[1]) @ weights.T
-
-    return (found.state, found.gates), back
+def feed_back(coupling: Coupling, weights: Two, state: Float[Array, "*T B H"]) -> Two:
+    """What the state adds to both gates."""
+    return coupling.forward(state, weights[0]), coupling.forward(state, weights[1])
 
 
 DIAGONAL = Coupling(
-    forward=lambda state, weights: jnp.tile(state, 2) * weights,
-    back=lambda found, weights: (diagonal_jacobian(found, weights), jnp.multiply),
-    gradient=lambda before, gates: jnp.einsum("tbg,tbg->g", jnp.tile(before, 2), gates),
+    forward=jnp.multiply,
+    back=jnp.multiply,
+    gradient=lambda before, gate: (before * gate).sum((0, 1)),
 )
 _DENSE = Coupling(
-    forward=lambda state, weights: state @ weights,
-    back=_dense_back,
-    gradient=lambda before, gates: jnp.einsum("tbh,tbg->hg", before, gates),
+    forward=jnp.matmul,
+    back=lambda gate, weights: gate @ weights.T,
+    gradient=lambda before, gate: before.reshape(-1, before.shape[-1]).T @ gate.reshape(-1, gate.shape[-1]),
 )
+
+
+def prepare(inputs: jax.Array, parameters: Bistable, initial: jax.Array | None) -> tuple[Three, Two, jax.Array]:
+    """Products with the input, weights, and the state before the first step."""
+    projected = project(inputs, parameters)
+    dtype = projected[0].dtype
+    weights = parameters.recurrent_a.astype(dtype), parameters.recurrent_c.astype(dtype)
+    state = jnp.zeros(projected[0].shape[1:], dtype) if initial is None else initial.astype(dtype)
+    return projected, weights, state
+
+
+def finish(states: Float[Array, "T B H"], initial: Float[Array, "B H"]) -> tuple[jax.Array, jax.Array]:
+    """The states by batch row, and the last."""
+    return jnp.swapaxes(states, 0, 1), states[-1] if states.shape[0] else initial
 
 
 def _over_time(coupling: Coupling, inputs: jax.Array, parameters: Bistable, initial: jax.Array | None):
-    projected = project(inputs, parameters)
-    weights = jnp.concatenate([parameters.recurrent_a, parameters.recurrent_c], axis=-1).astype(projected.dtype)
-    state = start(projected, initial)
-    states = _loop(coupling, projected, weights, state)
-    last = states[-1] if states.shape[0] else state
-    return jnp.swapaxes(states, 0, 1), last
+    projected, weights, state = prepare(inputs, parameters, initial)
+    return finish(_loop(coupling, projected, weights, state), state)
 
 
-def start(projected: Float[Array, "T B 3*H"], initial: jax.Array | None) -> Float[Array, "B H"]:
-    """The state before the first step."""
-    _, batch, gates = projected.shape
-    return jnp.zeros((batch, gates // 3), projected.dtype) if initial is None else initial.astype(projected.dtype)
+def forward(coupling: Coupling, projected: Three, weights: Two, initial: jax.Array) -> Float[Array, "T B H"]:
+    """All states, by the loop over time."""
+    return _forward(coupling, projected, weights, initial)[0]
 
 
-def forward(coupling: Coupling, projected: jax.Array, weights: jax.Array, initial: jax.Array) -> jax.Array:
-    def one(state: jax.Array, now: jax.Array) -> Pair:
-        state = step(now, coupling.forward(state, weights), state)
-        return state, state
+def _forward(coupling: Coupling, projected: Three, weights: Two, initial: jax.Array) -> tuple[jax.Array, Three]:
+    """All states and all gates."""
 
-    return jax.lax.scan(one, initial, projected, unroll=UNROLL)[1]
+    def one(state: jax.Array, now: Three) -> tuple[jax.Array, tuple[jax.Array, Three]]:
+        gates = gates_of(now, feed_back(coupling, weights, state), state)
+        state = mix(gates, state)
+        return state, (state, gates)
+
+    return jax.lax.scan(one, initial, projected)[1]
 
 
-def backward(coupling: Coupling, kept: tuple[jax.Array, ...], cotangents: jax.Array) -> tuple[jax.Array, ...]:
-    projected, weights, initial, states = kept
-    before = jnp.concatenate([initial[None], states[:-1]])[: states.shape[0]]
-    found = slopes(projected, coupling.forward(before, weights), before)
-    read, back = coupling.back(found, weights)
+def backward(
+    coupling: Coupling, kept: tuple[Three, Two, jax.Array], cotangents: jax.Array
+) -> tuple[Three, Two, jax.Array]:
+    """Gradients of the products with the input, the weights and the initial state, from those of all states.
 
-    def one(earlier: jax.Array, now: tuple[jax.Array, Any]) -> Pair:
-        total = earlier + now[0]
-        return back(total, now[1]), total
+    Args:
+      coupling: the cell's.
+      kept: gates of all times, weights, and the state before each time.
+      cotangents: gradients of all states, by what reads them.
+    """
+    gates, weights, before = kept
 
-    first, totals = jax.lax.scan(one, jnp.zeros_like(initial), (cotangents, read), reverse=True, unroll=UNROLL)
-    of_gates = jnp.tile(totals, 2) * found.gates
-    of_projected = jnp.concatenate([of_gates, totals * found.candidate], axis=-1)
-    return of_projected, coupling.gradient(before, of_gates), first
+    def one(later: jax.Array, now: tuple[jax.Array, Three, jax.Array]) -> tuple[jax.Array, Three]:
+        cotangent, gates, before = now
+        total, by = later + cotangent, slopes(gates, before)
+        of_a, of_c = total * by.a, total * by.c
+        earlier = total * by.state + coupling.back(of_a, weights[0]) + coupling.back(of_c, weights[1])
+        return earlier, (of_a, of_c, total * by.candidate)
+
+    first, found = jax.lax.scan(
+        one, jnp.zeros(before.shape[1:], before.dtype), (cotangents, gates, before), reverse=True
+    )
+    return found, (coupling.gradient(before, found[0]), coupling.gradient(before, found[1])), first
+
+
+def shift(initial: Float[Array, "B H"], states: Float[Array, "T B H"]) -> Float[Array, "T B H"]:
+    """The state before each step."""
+    return jnp.concatenate([initial[None], states])[:-1]
+
+
+def _kept(coupling: Coupling, projected: Three, weights: Two, initial: jax.Array):
+    states, gates = _forward(coupling, projected, weights, initial)
+    return states, (gates, weights, shift(initial, states))
 
 
 _loop = jax.custom_vjp(forward, nondiff_argnums=(0,))
-_loop.defvjp(
-    lambda coupling, *arrays: (lambda states: (states, (*arrays, states)))(forward(coupling, *arrays)), backward
-)
+_loop.defvjp(_kept, backward)
 
 
 def check_bistable(inputs: jax.Array, parameters: Bistable, initial: jax.Array | None, recurrent_axes: int) -> None:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efficient_attn.ops.recurrent.bistable import UNROLL, check_shapes, check_state
+from efficient_attn.ops.recurrent.bistable import check_shapes, check_state, multiply
 
 LSTMState = tuple[Float[Array, "B H"], Float[Array, "B H"]]
 
@@ -61,7 +61,7 @@ def gru(
         h = z * h + (1.0 - z) * jnp.tanh(now[:, 2 * hidden :] + r * (fed_back[:, 2 * hidden :] + inner))
         return h, h
 
-    last, states = jax.lax.scan(one, state, projected, unroll=UNROLL)
+    last, states = jax.lax.scan(one, state, projected)
     return jnp.swapaxes(states, 0, 1), last
 
 
@@ -94,7 +94,7 @@ def lstm(
         h = jax.nn.sigmoid(o) * jnp.tanh(s)
         return (h, s), h
 
-    last, states = jax.lax.scan(one, (output, cell), projected, unroll=UNROLL)
+    last, states = jax.lax.scan(one, (output, cell), projected)
     return jnp.swapaxes(states, 0, 1), last
 
 
@@ -104,7 +104,6 @@ def _begin(inputs: jax.Array, parameters: Gated, gates: int, initial: jax.Array 
     wide = gates * hidden
     check_shapes(parameters, input=(size, wide), recurrent=(hidden, wide), bias=(wide,), candidate_bias=(hidden,))
     check_state(initial, (batch, hidden))
-    dtype = jnp.promote_types(inputs.dtype, jnp.float32)
-    weights = parameters.input.astype(inputs.dtype)
-    projected = jnp.einsum("bti,ig->tbg", inputs, weights, preferred_element_type=dtype) + parameters.bias.astype(dtype)
+    (projected,) = multiply(inputs, (parameters.input, parameters.bias))
+    dtype = projected.dtype
     return projected, jnp.zeros((batch, hidden), dtype) if initial is None else initial.astype(dtype)

@@ -22,14 +22,18 @@ from jaxtyping import Array, Float
 from efficient_attn.ops.recurrent.bistable import (
     DIAGONAL,
     Bistable,
+    Three,
+    Two,
     backward,
     check_bistable,
-    diagonal_jacobian,
+    feed_back,
+    finish,
     forward,
-    project,
+    gates_of,
+    mix,
+    prepare,
+    shift,
     slopes,
-    start,
-    step,
 )
 
 # Iterations whose Jacobian is kept from amplifying: enough for guesses to come near the states (8 and 32 do as well).
@@ -64,14 +68,11 @@ def brc_newton(
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}")
     check_bistable(inputs, parameters, initial_state, recurrent_axes=1)
-    projected = project(inputs, parameters)
-    weights = jnp.concatenate([parameters.recurrent_a, parameters.recurrent_c]).astype(projected.dtype)
-    state = start(projected, initial_state)
-    states = _solve(iterations, projected, weights, state)
-    return jnp.swapaxes(states, 0, 1), states[-1] if states.shape[0] else state
+    projected, weights, state = prepare(inputs, parameters, initial_state)
+    return finish(_solve(iterations, projected, weights, state), state)
 
 
-def newton(iterations: int, projected: jax.Array, weights: jax.Array, initial: jax.Array):
+def newton(iterations: int, projected: Three, weights: Two, initial: jax.Array):
     """States ``[T, B, H]`` by Newton's method, the number of iterations, and the greatest of the last corrections."""
     reach = jnp.maximum(1.0, jnp.abs(initial))
 
@@ -87,20 +88,21 @@ def newton(iterations: int, projected: jax.Array, weights: jax.Array, initial: j
     def unfinished(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         return (carry[1] < iterations) & (carry[2] > _TOLERANCE)
 
-    guess = jnp.zeros((projected.shape[0], *initial.shape), initial.dtype)
+    guess = jnp.zeros((projected[0].shape[0], *initial.shape), initial.dtype)
     return jax.lax.while_loop(unfinished, improve, (guess, jnp.asarray(0), jnp.asarray(jnp.inf, initial.dtype)))
 
 
-def _linearised(projected: jax.Array, weights: jax.Array, initial: jax.Array, states: jax.Array):
-    """States before each step, its Jacobian there, and what it makes of them."""
-    before = jnp.concatenate([initial[None], states[:-1]])
-    fed_back = DIAGONAL.forward(before, weights)
-    return before, diagonal_jacobian(slopes(projected, fed_back, before), weights), step(projected, fed_back, before)
+def _linearised(projected: Three, weights: Two, initial: jax.Array, states: jax.Array):
+    """States before each step, its Jacobian there, which is a diagonal, and what it makes of them."""
+    before = shift(initial, states)
+    gates = gates_of(projected, feed_back(DIAGONAL, weights, before), before)
+    by = slopes(gates, before)
+    return before, by.state + by.a * weights[0] + by.c * weights[1], mix(gates, before)
 
 
 def _rounding(jacobian: jax.Array, initial: jax.Array) -> jax.Array:
-    """The greatest deviation of a state, where each step adds a rounding of its own, of one unit, and passes on those before it."""
-    variance = jnp.full_like(jacobian, float(jnp.finfo(jacobian.dtype).eps) ** 2)
+    """The greatest deviation of a state, where each step adds a rounding of its own, half a unit, and passes on earlier ones."""
+    variance = jnp.full_like(jacobian, float(jnp.finfo(jacobian.dtype).eps / 2) ** 2)
     return jnp.sqrt(jnp.max(_linear(jacobian**2, variance, jnp.zeros_like(initial)), initial=0.0))
 
 
@@ -114,16 +116,17 @@ def _linear(factors: jax.Array, offsets: jax.Array, initial: jax.Array) -> jax.A
     return products * initial + sums
 
 
-def _states(iterations: int, projected: jax.Array, weights: jax.Array, initial: jax.Array) -> jax.Array:
+def _states(iterations: int, projected: Three, weights: Two, initial: jax.Array) -> jax.Array:
     solved, _, correction = newton(iterations, projected, weights, initial)
     jacobian = _linearised(projected, weights, initial, solved)[1]
     good = (correction <= _TOLERANCE) & (_rounding(jacobian, initial) <= _ACCURACY)
     return jax.lax.cond(good, lambda: solved, lambda: forward(DIAGONAL, projected, weights, initial))
 
 
-def _kept(iterations: int, *arrays: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    states = _states(iterations, *arrays)
-    return states, (*arrays, states)
+def _kept(iterations: int, projected: Three, weights: Two, initial: jax.Array):
+    states = _states(iterations, projected, weights, initial)
+    before = shift(initial, states)
+    return states, (gates_of(projected, feed_back(DIAGONAL, weights, before), before), weights, before)
 
 
 _solve = jax.custom_vjp(_states, nondiff_argnums=(0,))
