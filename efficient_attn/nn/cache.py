@@ -7,6 +7,7 @@ and the summary columns, whatever the length.
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,16 @@ class HashedCache:
         return HashedCache(*(jax.lax.dynamic_update_slice_in_dim(a, b, slot, 1) for a, b in zip(old, new, strict=True)))
 
 
-AnyCache = Cache | HashedCache
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RecurrentState:
+    """What a recurrent cell of one layer hands on to the next token."""
+
+    state: Any
+    """``[B, H]``, or a pair of such."""
+
+
+AnyCache = Cache | HashedCache | RecurrentState
 
 
 @functools.lru_cache(maxsize=64)

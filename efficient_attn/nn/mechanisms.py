@@ -10,6 +10,7 @@ from typing import Any
 from efficient_attn.nn.attention import Attention, SelfAttention
 from efficient_attn.nn.entmax_attention import EntmaxAttention
 from efficient_attn.nn.lsh_attention import Hashing, LSHAttention
+from efficient_attn.nn.recurrent_mixing import Recurrent, RecurrentMixing
 from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.synthesizer_attention import Synthesizer, SynthesizerAttention
@@ -54,7 +55,7 @@ class LSH(Hashing):
         return None
 
 
-Mechanism = Sparse | AdaptivelySparse | Synthesizer | AdaptiveSpan | LSH
+Mechanism = Sparse | AdaptivelySparse | Synthesizer | AdaptiveSpan | LSH | Recurrent
 
 # What makes the attention at a place of the cycle of a ``Decoder``, from the arguments of ``SelfAttention``. ``AdaptiveSpan`` has a
 # decoder of its own, since it carries a memory from one segment to the next.
@@ -65,6 +66,11 @@ MODULES: Mapping[type, Callable[[Any, int], Callable[..., Attention]]] = Mapping
         Synthesizer: lambda mechanism, place: functools.partial(SynthesizerAttention, mechanism=mechanism),
         LSH: lambda mechanism, place: (
             functools.partial(LSHAttention, hashing=mechanism) if mechanism.layers[place] == "lsh" else SelfAttention
+        ),
+        Recurrent: lambda mechanism, place: (
+            functools.partial(RecurrentMixing, cell=mechanism.cell)
+            if mechanism.layers[place] == "recurrent"
+            else SelfAttention
         ),
     }
 )

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import LSH, AdaptivelySparse, Decoder, DecoderConfig, Functional, Sparse, Synthesizer
+from efficient_attn.models import (
+    LSH,
+    AdaptivelySparse,
+    Decoder,
+    DecoderConfig,
+    Functional,
+    Recurrent,
+    Sparse,
+    Synthesizer,
+)
 from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
 
 LENGTH, VOCAB, BATCH = 29, 31, 2
@@ -39,6 +48,7 @@ CASES = {
         LSH(chunk=LENGTH, rounds=2, layers=("lsh", "Causal() & NearChunks(4)")),
         TablePositions(sizes=(37,)),
     ),
+    "recurrent and window": (Recurrent(cell="lstm", layers=("recurrent", WINDOW)), SinusoidalPositions()),
     "sparsemax": (AdaptivelySparse(alpha=2.0), RotaryPositions()),
     "synthesizer, random and window": (
         Synthesizer(patterns=(WINDOW, "Causal()"), scores=("random", "factorized_random"), length=31),
@@ -85,3 +95,10 @@ def test_a_cache_of_windows_does_not_grow_with_the_length():
     assert {cache.key.shape for cache in jax.tree.leaves(caches, is_leaf=lambda c: hasattr(c, "key"))} == {
         (3, BATCH, 5, 2, 4)
     }
+
+
+@pytest.mark.parametrize("cell", ["brc", "lstm"])
+def test_a_recurrent_cache_is_a_state_whatever_the_length(cell):
+    config = dataclasses.replace(BASE, attention=Recurrent(cell=cell))
+    caches = Decoder(config, key=jax.random.key(0)).init_cache(BATCH, 1_000)
+    assert {array.shape for array in jax.tree.leaves(caches)} == {(3, BATCH, 16)}

@@ -129,7 +129,8 @@ def multiply(inputs: Float[Array, "B T I"], *affine: tuple[jax.Array, jax.Array 
     rows = jnp.swapaxes(inputs, 0, 1).reshape(time * batch, size)
 
     def product(weights: jax.Array, bias: jax.Array | None) -> jax.Array:
-        result = jnp.matmul(rows, weights.astype(rows.dtype), preferred_element_type=wide).reshape(time, batch, -1)
+        result = jnp.matmul(rows, weights.astype(rows.dtype), preferred_element_type=wide)
+        result = result.reshape(time, batch, weights.shape[1])
         return result if bias is None else result + bias.astype(wide)
 
     return tuple(product(*pair) for pair in affine)

@@ -27,9 +27,9 @@ LSTMState = tuple[Float[Array, "B H"], Float[Array, "B H"]]
 class Gated:
     """Parameters of one layer, gates side by side: z, r, h of a GRU; i, f, g, o of an LSTM."""
 
-    input: Float[Array, "I gates*H"]
-    recurrent: Float[Array, "H gates*H"]
-    bias: Float[Array, " gates*H"]
+    input: Float[Array, "I gates_H"]
+    recurrent: Float[Array, "H gates_H"]
+    bias: Float[Array, " gates_H"]
     candidate_bias: Float[Array, " H"] | None = None
     """Of a GRU: what the reset gate multiplies beside ``h W_h``; None: nothing."""
 
