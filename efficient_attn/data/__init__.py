@@ -1,4 +1,4 @@
-"""Data: sources that yield streams of 8-bit tokens, windows over them, and batches of named numpy arrays.
+"""Data: sources that yield streams of 8-bit tokens or examples, windows over them, and batches of named numpy arrays.
 
 This package stands by itself: it knows no model and needs no accelerator. It never downloads anything.
 """
@@ -13,7 +13,10 @@ from efficient_attn.data.batches import (
 )
 from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
+from efficient_attn.data.digits import PaddedDigits
+from efficient_attn.data.examples import ExampleBatches, Examples, ExampleSource, every_example
 from efficient_attn.data.images import ImageArray, ImageFolder
+from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.packing import LongDocuments, pack
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
@@ -30,13 +33,19 @@ __all__ = [
     "AudioFiles",
     "Batch",
     "ContiguousBatches",
+    "CopyFirst",
     "Copying",
+    "Denoising",
     "Enwik8",
     "EvaluationWindows",
+    "ExampleBatches",
+    "ExampleSource",
+    "Examples",
     "ImageArray",
     "ImageFolder",
     "Location",
     "LongDocuments",
+    "PaddedDigits",
     "Source",
     "Split",
     "SplitFractions",
@@ -52,6 +61,7 @@ __all__ = [
     "WikipediaExcerpt",
     "Window",
     "evaluation_batches",
+    "every_example",
     "mu_law_decode",
     "mu_law_encode",
     "pack",

@@ -155,3 +155,10 @@ def _open(folder: Path, feature: str, tfds_split: str) -> Sequence[dict[str, Any
     if not len(records):
         raise ValueError(f"split {tfds_split!r} of {folder} has no records")
     return records
+
+
+def read_labelled_images(name: str, data_dir: Location, tfds_split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``[n, height, width, channels]`` and labels ``[n]`` of one of TFDS's splits, as bytes; errors as of ``TFDSImages``."""
+    records = _open(_prepared_folder(name, data_dir), "image", tfds_split)
+    pairs = [(records[i]["image"], records[i]["label"]) for i in range(len(records))]
+    return np.stack([image for image, _ in pairs]).astype(np.uint8), np.array([label for _, label in pairs], np.uint8)
