@@ -4,20 +4,20 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
-from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, decoder_of
+from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, RecurrentConfig, decoder_of, predictor_of
 from efficient_attn.models.functional import count
 from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.lsh_attention import Hashing
-from efficient_attn.nn.stack import matrices
-from efficient_attn.reading import Windows, reading_of
+from efficient_attn.reading import WholeSequences, Windows, reading_of
+from efficient_attn.recipe import Reading, Recipe, plain
+from efficient_attn.tasks.sequence_prediction import classification, squared_error
 
 Source = (
     data.StandardLibrary
@@ -36,26 +36,6 @@ Source = (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Mesh:
-    """Devices along each mesh axis."""
-
-    data: int = -1
-    """Batch rows; -1: all devices that the other axes leave."""
-
-
-# Fields that decide how an experiment runs. All others decide what is learned, and may not change within a workdir.
-_RUNS = (
-    "steps",
-    "mesh",
-    "log_every",
-    "eval_every",
-    "checkpoint_every",
-    "keep",
-    "profile_steps",
-    "tensorboard",
-    "eval_batch_size",
-)
 # Fields of the model that decide what is computed again, and those of its attention that decide how tokens are brought
 # together: the same parameters may be evaluated with others.
 _RECOMPUTED = ("remat", "ff_stretch", "logits_stretch")
@@ -63,45 +43,21 @@ _HASHING = tuple(field.name for field in dataclasses.fields(Hashing))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(Recipe):
     """A language model, its data and its training."""
 
     model: DecoderConfig
     source: Source
     context: int
     """Tokens in a training window."""
-    batch_size: int
-    """Windows in a step, over all devices."""
-    steps: int
-    """Updates in all."""
-    schedule: training.Schedule
-    optimizer: training.Optimizer = dataclasses.field(default_factory=training.AdamW)
-    clip_norm: float | None = 1.0
-    """Greatest global norm of the gradient; None: no limit."""
     label_smoothing: float = 0.0
-    seed: int = 0
-    accumulation: int = 1
-    """Microbatches in a step."""
-    ema: training.EMA | None = None
-    loss_scale: training.DynamicLossScale | None = None
-    on_nonfinite: Literal["stop", "skip"] = "stop"
     eval_scored: int | None = None
     """Tokens that each evaluation window scores after the first; None: all of a window, side by side."""
-    eval_batch_size: int | None = None
-    """Windows in an evaluation batch; None: ``batch_size``."""
-    mesh: Mesh = Mesh()
-    log_every: int = 20
-    eval_every: int | None = None
-    """Steps between evaluations; None: only at the end."""
-    checkpoint_every: int = 1000
-    keep: training.Keep = dataclasses.field(default_factory=training.Keep)
-    profile_steps: training.Profile | None = None
-    tensorboard: training.metrics.TensorBoardChoice = "auto"
 
     def __post_init__(self):
-        for name in ("context", "batch_size", "steps", "accumulation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        super().__post_init__()
+        if self.context < 1:
+            raise ValueError(f"context must be at least 1, got {self.context}")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.eval_scored is not None and not 1 <= self.eval_scored <= self.context:
@@ -109,18 +65,9 @@ class Experiment:
         self.model.check_context(self.context)
 
     @property
-    def decoder(self) -> Functional[Any]:
-        """The model's form."""
+    def form(self) -> Functional[Any]:
+        """The decoder without its arrays."""
         return decoder_of(self.model)
-
-    def update(self) -> optax.GradientTransformation:
-        """What makes an update of a gradient: clipping, the optimizer at its rate, and what parameters must obey."""
-        return training.chain(
-            self.optimizer.build(self.schedule.build(self.steps), matrices),
-            clip_norm=self.clip_norm,
-            constraint=self.reading.constraint(),
-            trained=self.decoder.trained(),
-        )
 
     @property
     def reading(self) -> Windows:
@@ -128,25 +75,38 @@ class Experiment:
         names = ("model", "context", "batch_size", "seed", "label_smoothing", "eval_scored", "eval_batch_size")
         return reading_of(**{name: getattr(self, name) for name in names})
 
-    def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is learned and how it runs, as JSON objects."""
-        whole = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        return {k: v for k, v in whole.items() if k not in _RUNS}, {k: v for k, v in whole.items() if k in _RUNS}
+    def parametrised(self, model: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a model, as JSON, that its parameters depend on; missing ones are, in effect, at their defaults."""
+        whole = plain(DecoderConfig(depth=1, width=1, heads=1)) | model
+        kept = {k: v for k, v in whole.items() if k not in _RECOMPUTED}
+        return kept | {"attention": {k: v for k, v in kept["attention"].items() if k not in _HASHING}}
 
 
-def _plain(value: Any) -> Any:
-    """A config as JSON: dataclasses become objects that name their type."""
-    if dataclasses.is_dataclass(value):
-        return {
-            "type": type(value).__name__,
-            **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)},
-        }
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequenceExperiment(Recipe):
+    """A recurrent model that predicts from whole sequences, its data and its training."""
+
+    model: RecurrentConfig
+    source: data.CopyFirst | data.Denoising | data.PaddedDigits
+
+    @property
+    def form(self) -> Functional[Any]:
+        """The predictor without its arrays."""
+        return predictor_of(self.model, self.source.inputs, self.source.outputs)
+
+    @property
+    def reading(self) -> WholeSequences:
+        """How the model reads its data."""
+        return WholeSequences(
+            form=self.form,
+            judge=classification if self.source.classes else squared_error,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            eval_batch_size=self.eval_batch_size,
+        )
 
 
-def load_config(path: str) -> Experiment:
+def load_config(path: str) -> Recipe:
     """The ``CONFIG`` of a config file, which is a Python module of the user's own.
 
     Raises:
@@ -165,12 +125,20 @@ def load_config(path: str) -> Experiment:
     except SyntaxError as error:
         raise ValueError(f"{path} is not a config: {error}") from error
     config = getattr(module, "CONFIG", None)
-    if not isinstance(config, Experiment):
+    if not isinstance(config, Recipe):
         raise ValueError(f"{path} must define CONFIG, an Experiment; got {type(config).__name__}")
     return config
 
 
-def train(config: Experiment, workdir: str) -> dict[str, Any]:
+def load_language_model(path: str) -> Experiment:
+    """As ``load_config``, of a language model only."""
+    config = load_config(path)
+    if not isinstance(config, Experiment):
+        raise ValueError(f"a config of a language model is needed, and {path} predicts from whole sequences")
+    return config
+
+
+def train(config: Recipe, workdir: str) -> dict[str, Any]:
     """Trains in ``workdir``, going on from its last checkpoint, and returns the final scores on the validation split."""
     learned, runs = config.fields()
     stream = config.source.load("train")
@@ -188,10 +156,9 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
         **reading.program(),
         batches=batches.iterate,
         optimizer=update,
-        params=config.decoder.init,
+        params=config.form.init,
         evaluate=evaluate,
         placement=placement,
-        tokens="loss",
         metadata={"config": learned, "data": stream.description},
     )
     state = training.fit(program, options, workdir)
@@ -201,8 +168,8 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
 class _Scorer:
     """Scores states on a held-out split, and remembers the last, which is both logged and reported."""
 
-    def __init__(self, reading: Windows, stream: data.TokenStream, placement: training.Placement):
-        self.evaluate, self.stream, self.mesh = reading.evaluator(placement), stream, placement.mesh
+    def __init__(self, reading: Reading, split: Any, placement: training.Placement):
+        self.evaluate, self.split, self.mesh = reading.evaluator(placement), split, placement.mesh
         self.last: tuple[int, dict[str, Any]] | None = None
 
     def __call__(self, state: training.TrainState) -> dict[str, Any]:
@@ -212,14 +179,14 @@ class _Scorer:
     def score(self, params: Any) -> dict[str, Any]:
         """The scores of parameters that lie on the mesh."""
         with jax.set_mesh(self.mesh):
-            return self.evaluate(params, self.stream)
+            return self.evaluate(params, self.split)
 
     def of(self, state: training.TrainState) -> dict[str, Any]:
         """The scores of ``state``, which a run that was complete already has not computed."""
         return self.last[1] if self.last and self.last[0] == int(state.step) else self(state)
 
 
-def _options(config: Experiment) -> training.TrainOptions:
+def _options(config: Recipe) -> training.TrainOptions:
     step = training.StepOptions(
         accumulation=config.accumulation, ema=config.ema, loss_scale=config.loss_scale, on_nonfinite=config.on_nonfinite
     )
@@ -236,7 +203,7 @@ def _options(config: Experiment) -> training.TrainOptions:
     )
 
 
-def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, Any]:
+def evaluate(config: Recipe, workdir: str, split: data.Split) -> dict[str, Any]:
     """Scores the last checkpoint of ``workdir`` on a whole split.
 
     Raises:
@@ -247,11 +214,10 @@ def evaluate(config: Experiment, workdir: str, split: data.Split) -> dict[str, A
     params, step = restore(config, workdir, placement.replicated)
     stream = config.source.load(split)
     report = _Scorer(config.reading, stream, placement).score(params)
-    # A yardstick beside the score: what a general compressor makes of the same tokens.
-    return {**report, "xz_bits": stream.xz_bits, "step": step, "split": split, "data": stream.description}
+    return {**report, **config.reading.yardstick(stream), "step": step, "split": split, "data": stream.description}
 
 
-def restore(config: Experiment, workdir: str, sharding: jax.sharding.Sharding | None = None) -> tuple[Any, int]:
+def restore(config: Recipe, workdir: str, sharding: jax.sharding.Sharding | None = None) -> tuple[Any, int]:
     """The parameters to evaluate of the last checkpoint, and its step.
 
     Args:
@@ -273,19 +239,11 @@ def restore(config: Experiment, workdir: str, sharding: jax.sharding.Sharding | 
                 f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
             )
         saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
-        # A field that an earlier version did not have was, in effect, at its default.
-        before = _parametrised(_plain(DecoderConfig(depth=1, width=1, heads=1)) | (saved or {}))
-        mine = _parametrised(_plain(config.model))
-        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
+        mine, before = config.parametrised(plain(config.model)), config.parametrised(saved or {})
+        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before.get(k))]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
         return checkpoints.restore_params(steps[-1], sharding), steps[-1]
-
-
-def _parametrised(model: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a model, as JSON, that its parameters depend on."""
-    kept = {k: v for k, v in model.items() if k not in _RECOMPUTED}
-    return kept | {"attention": {k: v for k, v in kept["attention"].items() if k not in _HASHING}}
 
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
@@ -297,8 +255,8 @@ def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, opt
     return np.asarray(sample(decoder, params, tokens, length, options, jax.random.key(seed))).astype(np.uint8)
 
 
-def parameters(config: Experiment) -> dict[str, Any]:
+def parameters(config: Recipe) -> dict[str, Any]:
     """How many parameters the model has, in all and by part; nothing is allocated."""
-    shapes, trained = config.decoder.shapes(), config.decoder.trained()
+    shapes, trained = config.form.shapes(), config.form.trained()
     parts = {name: count(part, trained[name]) for name, part in shapes.items()}
     return {"parameters": sum(parts.values()), "parts": parts}

@@ -29,9 +29,9 @@ def at_context(config: Experiment, context: int) -> Experiment:
 def ours(config: Experiment, *, repeats: int = 3, steps: int = 8) -> Throughput:
     """The trainer's own compiled step, on random tokens."""
     optimizer = config.update()
-    objective = LanguageModelling(config.decoder, config.label_smoothing, training.Mean)
+    objective = LanguageModelling(config.form, config.label_smoothing, training.Mean)
     placement = training.Placement()
-    state = training.TrainState.create(config.decoder.init(jax.random.key(0)), optimizer, jax.random.key(1))
+    state = training.TrainState.create(config.form.init(jax.random.key(0)), optimizer, jax.random.key(1))
     state = placement.put(state, optimizer)
     step = training.make_train_step(objective, optimizer, training.StepOptions(), placement, state)
     tokens = np.random.default_rng(0).integers(0, 256, (config.batch_size, config.context), np.int32)

@@ -54,9 +54,9 @@ def main(args: Args) -> None:
 def _training(path: str) -> None:
     """Tokens per second at three context lengths, ours with the config's pattern and PyTorch's with dense attention."""
     from efficient_attn.bench import training
-    from efficient_attn.experiment import load_config
+    from efficient_attn.experiment import load_language_model
 
-    config = load_config(path)
+    config = load_language_model(path)
     others = [training.torch_dense] if importlib.util.find_spec("torch") is not None else []
     if not others:
         print("PyTorch is not installed: its column is left out", file=sys.stderr)
@@ -72,12 +72,12 @@ def _training(path: str) -> None:
 def _memory(args: Args) -> None:
     """What a training step needs of each v5e chip by the compiler; no TPU is needed."""
     from efficient_attn.bench import tpu_kernels, tpu_memory
-    from efficient_attn.experiment import load_config
+    from efficient_attn.experiment import load_language_model
 
     _need_compiler("memory")
     # libtpu looks for its options when it is first asked for a topology.
     os.environ.update(tpu_kernels.ENVIRONMENT)
-    config = load_config(args.config)
+    config = load_language_model(args.config)
     need = tpu_memory.step_memory(config, args.chips, args.span)
     print("| config | chips | batch | state GiB a chip | temporary GiB a chip |\n|---|---|---|---|---|")
     gib = f"{need.arguments / tpu_memory.GIB:.2f} | {need.temporaries / tpu_memory.GIB:.2f}"

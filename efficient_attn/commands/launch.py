@@ -14,9 +14,10 @@ from efficient_attn import training
 from efficient_attn.commands.errors import parser_in_one_line
 from efficient_attn.commands.processes import Processes
 from efficient_attn.data import Split
-from efficient_attn.experiment import Experiment, load_config
 from efficient_attn.experiment import evaluate as evaluate_experiment
+from efficient_attn.experiment import load_config
 from efficient_attn.experiment import train as train_experiment
+from efficient_attn.recipe import Recipe
 
 
 def train(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +58,7 @@ class _Evaluate(Processes):
     """Which part of the data is scored."""
 
 
-def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple[Experiment, Any]:
+def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple[Recipe, Any]:
     """The config named first, with the fields that the other arguments change, and the program's own options."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] in (["-h"], ["--help"]):
@@ -68,7 +69,7 @@ def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple
         raise ValueError(f"usage: python {program} CONFIG.py --workdir DIR [--field VALUE ...]; the config comes first")
     config = load_config(arguments[0])
     # The type of every union field is the config's choice: a command line changes its fields, not which mechanism it is.
-    experiment = Annotated[tyro.conf.AvoidSubcommands[Experiment], tyro.conf.arg(name="")]
+    experiment = Annotated[tyro.conf.AvoidSubcommands[type(config)], tyro.conf.arg(name="")]
     both = dataclasses.make_dataclass(
         "Arguments",
         [("options", Annotated[options, tyro.conf.arg(name="")]), ("config", experiment, config)],

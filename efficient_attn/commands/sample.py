@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from efficient_attn.commands.media import Medium, medium_of
 from efficient_attn.decoding import SamplingOptions
-from efficient_attn.experiment import draw, load_config
+from efficient_attn.experiment import draw, load_language_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Args:
 def main(args: Args) -> None:
     """Writes what was given and its continuations."""
     options = SamplingOptions(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
-    config = load_config(args.config)
+    config = load_language_model(args.config)
     medium = medium_of(config, args.shape, args.rate)
     # What can be refused is refused before minutes of drawing.
     length = _check(args, medium)

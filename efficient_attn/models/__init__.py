@@ -4,6 +4,9 @@ from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
 from efficient_attn.models.functional import Functional as Functional
+from efficient_attn.models.recurrent import RecurrentConfig as RecurrentConfig
+from efficient_attn.models.recurrent import RecurrentPredictor as RecurrentPredictor
+from efficient_attn.models.recurrent import predictor_of as predictor_of
 from efficient_attn.models.reformer import Reformer as Reformer
 from efficient_attn.models.reformer import ReformerConfig as ReformerConfig
 from efficient_attn.models.segment_decoder import SegmentDecoder as SegmentDecoder

@@ -55,7 +55,7 @@ class Report:
         bad = int(metrics["nonfinite"]) != CLEAN
         if bad and self._is_fatal(metrics):
             raise NonFinite(self._explain(step, metrics))
-        name = self._tokens or (next(iter(terms)) if len(terms) == 1 else None)
+        name = next(iter(terms)) if self._tokens is None and len(terms) == 1 else self._tokens
         self._steps += 1
         self._counted += float(terms[name].count) if name else 0.0
         if bad or step % self._every == 0:
