@@ -4,7 +4,7 @@ import abc
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import optax
 
@@ -35,6 +35,7 @@ _RUNS = (
 )
 
 
+@runtime_checkable
 class Reading(Protocol):
     """How a model reads its data in training and evaluation. A split is what the experiment's source loads."""
 

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import grain
 import numpy as np
@@ -41,6 +41,7 @@ class Examples:
         return {"inputs": self.present(self.inputs[rows]), "targets": self.targets[rows]}
 
 
+@runtime_checkable
 class ExampleSource(Protocol):
     """Where examples come from: a frozen record of fields that reads nothing until it is asked."""
 

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from efficient_attn.models.functional import Functional
-from efficient_attn.nn.recurrent import CELLS, CellName, RecurrentStack
+from efficient_attn.nn.recurrent import CellName, RecurrentStack
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,6 @@ class RecurrentConfig:
     """Units of a layer."""
 
     def __post_init__(self):
-        if self.cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {self.cell!r}")
         for name in ("depth", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

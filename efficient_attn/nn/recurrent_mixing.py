@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from efficient_attn.nn.attention import Attention, linear
 from efficient_attn.nn.cache import RecurrentState
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.nn.recurrent import CELLS, CellName, RecurrentLayer
+from efficient_attn.nn.recurrent import CellName, RecurrentLayer
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.patterns.expression import parse
 from efficient_attn.patterns.local import Causal
@@ -31,8 +31,6 @@ class Recurrent:
     """A cycle: each entry is ``recurrent`` or the pattern of a layer of ordinary attention, as ``Causal() & Window(left=127)``."""
 
     def __post_init__(self):
-        if self.cell not in CELLS:
-            raise ValueError(f"Recurrent.cell must be one of {', '.join(CELLS)}, got {self.cell!r}")
         if "recurrent" not in self.layers:
             raise ValueError(f"Recurrent.layers needs an entry 'recurrent', got {self.layers}")
         self.parsed()

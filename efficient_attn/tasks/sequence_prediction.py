@@ -69,7 +69,7 @@ def example_score_step(model: Functional[RecurrentPredictor], judge: Judge, rows
     return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)
 
 
-def mean_scores(results: Iterable[tuple[dict[str, jax.Array], jax.Array]]) -> dict[str, float | int]:
+def mean_scores(results: Iterable[tuple[Mapping[str, Any], Any]]) -> dict[str, float | int]:
     """Means over all rows that count, and their number, of what a step gives of all batches.
 
     Raises:

@@ -68,7 +68,8 @@ class Program:
     """Scores of a state, by name; logged under ``eval/``."""
     placement: Placement = dataclasses.field(default_factory=Placement)
     tokens: str | None = None
-    """The term whose count is tokens (for tokens per second, and bits per token); ``None``: the only term, if it is one; empty: none."""
+    """The term whose count is tokens (for tokens per second, and bits per token); ``None``: the only term, where there is one;
+    empty: none."""
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
     """JSON saved in every checkpoint: the config, the data's fingerprint."""
 
