@@ -1,4 +1,4 @@
-"""``python -m efficient_attn bench attention|training|tpu|memory|reformer``: measure, side by side with others; print a table."""
+"""``python -m efficient_attn bench attention|training|tpu|memory|reformer|recurrent``: measure, side by side with others; print a table."""
 
 import dataclasses
 import importlib.util
@@ -17,7 +17,9 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention", "training", "tpu", "memory", "reformer"], tyro.conf.Positional] = "attention"
+    what: Annotated[
+        Literal["attention", "training", "tpu", "memory", "reformer", "recurrent"], tyro.conf.Positional
+    ] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
@@ -41,6 +43,9 @@ def main(args: Args) -> None:
         return
     if args.what == "reformer":
         _reformer(args.longest)
+        return
+    if args.what == "recurrent":
+        _recurrent()
         return
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
@@ -106,6 +111,23 @@ def _reformer(longest: int) -> None:
     for residual in ("plain", "reversible"):
         sizes = [f"{reformer.gradient_mib(residual, depth):.0f}" for depth in reformer.DEPTHS]
         print(f"| {residual} | {' | '.join(sizes)} |", flush=True)
+
+
+def _recurrent() -> None:
+    """Training steps per second of bistable cells, ours and a loop in PyTorch."""
+    from efficient_attn.bench import recurrent
+
+    if importlib.util.find_spec("torch") is None:
+        raise ValueError("bench recurrent compares with PyTorch: pip install torch")
+    from efficient_attn.bench import torch_recurrent
+
+    print(f"sequences of {recurrent.LENGTH} steps, {recurrent.DEPTH} layers")
+    print("| cell | units | batch | steps/s | steps/s, PyTorch | ratio |")
+    print("|---|---|---|---|---|---|")
+    for shape in recurrent.SHAPES:
+        ours, theirs = recurrent.ours(shape), torch_recurrent.theirs(shape)
+        rates = f"{ours:.2f} | {theirs:.2f} | {ours / theirs:.1f}"
+        print(f"| {shape.cell} | {shape.width} | {shape.batch} | {rates} |", flush=True)
 
 
 def _tpu() -> None:
