@@ -1,4 +1,4 @@
-"""``python -m efficient_attn bench attention|training|tpu|memory|reformer|recurrent``: measure, side by side with others; print a table."""
+"""``python -m efficient_attn bench WHAT``: measure, side by side with others; print a table."""
 
 import dataclasses
 import importlib.util
