@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import jax
@@ -147,12 +148,32 @@ def _plain(value: Any) -> Any:
 
 
 def load_config(path: str) -> Experiment:
-    """The ``CONFIG`` of a config file, which is a Python module of the user's own.
+    """The experiment ``FILE.py``, which is a Python module of the user's own, or its variant ``FILE.py:NAME``.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it has no ``CONFIG``, or one of another type.
+      ValueError: if it has no ``CONFIG``, one of another type, or no variant of that name.
     """
+    stem, colon, name = path.partition(".py:")
+    variants = load_variants(stem + ".py" if colon else path)
+    if name not in variants:
+        named = ", ".join(filter(None, variants)) or "none"
+        raise ValueError(f"{stem}.py has no variant {name!r}; those in its VARIANTS: {named}")
+    return variants[name]
+
+
+def load_variants(path: str) -> dict[str, Experiment]:
+    """All experiments of a config file: its ``CONFIG``, without a name, and its ``VARIANTS``, if it has some, by theirs."""
+    module = _imported(path)
+    variants = {"": getattr(module, "CONFIG", None), **getattr(module, "VARIANTS", {})}
+    for name, config in variants.items():
+        if not isinstance(config, Experiment):
+            what = f"VARIANTS[{name!r}]" if name else "CONFIG"
+            raise ValueError(f"{path} must define {what}, an Experiment; got {type(config).__name__}")
+    return variants
+
+
+def _imported(path: str) -> ModuleType:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"there is no config file {path}; configs/ has those that come with the library")
@@ -164,10 +185,7 @@ def load_config(path: str) -> Experiment:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"{path} is not a config: {error}") from error
-    config = getattr(module, "CONFIG", None)
-    if not isinstance(config, Experiment):
-        raise ValueError(f"{path} must define CONFIG, an Experiment; got {type(config).__name__}")
-    return config
+    return module
 
 
 def train(config: Experiment, workdir: str) -> dict[str, Any]:

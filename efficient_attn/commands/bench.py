@@ -1,4 +1,4 @@
-"""``python -m efficient_attn bench attention|training|tpu|memory|reformer``: measure, side by side with others; print a table."""
+"""``python -m efficient_attn bench WHAT``: measure, side by side with others; print a table."""
 
 import dataclasses
 import importlib.util
@@ -17,11 +17,13 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention", "training", "tpu", "memory", "reformer"], tyro.conf.Positional] = "attention"
+    what: Annotated[Literal["attention", "training", "steps", "tpu", "memory", "reformer"], tyro.conf.Positional] = (
+        "attention"
+    )
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
-    """Config whose training is timed, or compiled for the memory that it needs on v5e."""
+    """Config whose training is timed (``steps``: all its variants), or compiled for the memory that it needs on v5e."""
     chips: int = 8
     """Chips that share a batch, for ``memory``."""
     span: int | None = None
@@ -30,18 +32,11 @@ class Args:
 
 def main(args: Args) -> None:
     """Prints a row as soon as it is measured."""
-    if args.what == "training":
-        _training(args.config)
-        return
-    if args.what == "tpu":
-        _tpu()
-        return
-    if args.what == "memory":
-        _memory(args)
-        return
-    if args.what == "reformer":
-        _reformer(args.longest)
-        return
+    _MEASURED[args.what](args)
+
+
+def _attention(args: Args) -> None:
+    """Attention over patterns beside JAX's and PyTorch's."""
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}; float32, batch 1, heads of 64")
@@ -51,12 +46,12 @@ def main(args: Args) -> None:
         print(_line(row), flush=True)
 
 
-def _training(path: str) -> None:
+def _training(args: Args) -> None:
     """Tokens per second at three context lengths, ours with the config's pattern and PyTorch's with dense attention."""
     from efficient_attn.bench import training
     from efficient_attn.experiment import load_config
 
-    config = load_config(path)
+    config = load_config(args.config)
     others = [training.torch_dense] if importlib.util.find_spec("torch") is not None else []
     if not others:
         print("PyTorch is not installed: its column is left out", file=sys.stderr)
@@ -69,12 +64,23 @@ def _training(path: str) -> None:
             print(f"| {context} | {result.system} | {result.tokens_per_second:,.0f} |", flush=True)
 
 
+def _steps(args: Args) -> None:
+    """Parameters and time per training step of a config and its variants, in turns."""
+    from efficient_attn.bench.steps import step_times
+    from efficient_attn.experiment import load_variants
+
+    print("| variant | parameters | ms a step | tokens/s |")
+    print("|---|---|---|---|")
+    for name, (size, ms, rate) in step_times(load_variants(args.config)).items():
+        print(f"| {name or 'CONFIG'} | {size:,} | {ms:.0f} | {rate:,.0f} |")
+
+
 def _memory(args: Args) -> None:
     """What a training step needs of each v5e chip by the compiler; no TPU is needed."""
     from efficient_attn.bench import tpu_kernels, tpu_memory
     from efficient_attn.experiment import load_config
 
-    _need_compiler("memory")
+    _need_compiler(args.what)
     # libtpu looks for its options when it is first asked for a topology.
     os.environ.update(tpu_kernels.ENVIRONMENT)
     config = load_config(args.config)
@@ -89,7 +95,7 @@ def _need_compiler(what: str) -> None:
         raise ValueError(f"bench {what} needs the TPU compiler: pip install libtpu")
 
 
-def _reformer(longest: int) -> None:
+def _reformer(args: Args) -> None:
     """LSH attention beside that of transformers, and the memory of gradients by depth."""
     from efficient_attn.bench import reformer
 
@@ -97,7 +103,7 @@ def _reformer(longest: int) -> None:
         print("transformers is not installed: its rows are left out", file=sys.stderr)
     print("| system | n | rounds | forward ms | fwd+bwd ms | MiB |")
     print("|---|---|---|---|---|---|")
-    for row in reformer.rows(longest):
+    for row in reformer.rows(args.longest):
         times = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {row.mib:.0f}"
         print(f"| {row.system} | {row.length} | {row.rounds} | {times} |", flush=True)
     print()
@@ -108,11 +114,11 @@ def _reformer(longest: int) -> None:
         print(f"| {residual} | {' | '.join(sizes)} |", flush=True)
 
 
-def _tpu() -> None:
+def _tpu(args: Args) -> None:
     """Bundles of the TPU kernels by the compiler's schedule for v5e; no TPU is needed."""
     from efficient_attn.bench import tpu_kernels
 
-    _need_compiler("tpu")
+    _need_compiler(args.what)
     print(
         "| kernel | pattern | n | block | begin | full | partial | finish | turn | of the matrix unit's peak, at most |"
     )
@@ -167,3 +173,13 @@ def _line(row: attention.Row) -> str:
         number(row.temporary_mib, ".0f"),
     )
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+_MEASURED = {
+    "attention": _attention,
+    "training": _training,
+    "steps": _steps,
+    "tpu": _tpu,
+    "memory": _memory,
+    "reformer": _reformer,
+}

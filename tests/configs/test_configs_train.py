@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from efficient_attn.data import TextFiles
-from efficient_attn.experiment import load_config, train
+from efficient_attn.experiment import load_config, load_variants, train
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -68,3 +68,12 @@ def test_a_small_copy_takes_a_step(path, tmp_path):
 def test_the_docstring_is_a_recipe(path):
     text = path.read_text()
     assert f"Command: python train.py configs/{path.name} --workdir runs/{path.stem}" in text
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_variants_are_different_experiments_on_the_same_data(path):
+    variants = load_variants(str(path))
+    for name, config in variants.items():
+        assert load_config(f"{path}:{name}" if name else str(path)) == config
+        assert config.source == variants[""].source
+    assert len(set(map(repr, variants.values()))) == len(variants)
