@@ -4,12 +4,14 @@ import jax
 
 from efficient_attn.kernels.heads import for_each_pattern
 from efficient_attn.kernels.layouts import in_layouts
+from efficient_attn.kernels.pallas_gpu import attend_pallas_gpu
 from efficient_attn.kernels.pallas_tpu import attend_pallas_tpu, why_not
 from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.kernels.xla import attend_xla
 
 with_xla = for_each_pattern(in_layouts(attend_xla))
 on_tpu = in_layouts(attend_pallas_tpu)
+on_gpu = for_each_pattern(in_layouts(attend_pallas_gpu))
 
 
 def attend_automatic(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
