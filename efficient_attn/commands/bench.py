@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -17,9 +18,9 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention", "training", "steps", "tpu", "memory", "reformer"], tyro.conf.Positional] = (
-        "attention"
-    )
+    what: Annotated[
+        Literal["attention", "training", "steps", "tpu", "gpu", "memory", "reformer"], tyro.conf.Positional
+    ] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
@@ -132,6 +133,29 @@ def _tpu(args: Args) -> None:
                 print(f"| {kernel} | `{pattern}` | {case.length:,} | {block} | {sizes} | {rate} |", flush=True)
 
 
+def _gpu(args: Args) -> None:
+    """Registers of the GPU kernels by NVIDIA's compiler for two generations; no GPU is needed."""
+    from efficient_attn.bench import gpu_kernels
+    from efficient_attn.bench.gpu_targets import TARGETS
+
+    if gpu_kernels.missing():
+        raise ValueError(
+            f"bench {args.what} needs the GPU compilers: pip install jax-cuda12-plugin jax-cuda12-pjrt nvidia-cuda-nvcc-cu12, "
+            "the first two of jax's own version"
+        )
+    print("| kernel | target | head size | registers a thread | bytes spilled | products by |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        gpu_kernels.dump_to(folder)
+        for target in TARGETS:
+            for size in (64, 128, 256):
+                for x in gpu_kernels.measure(folder, target, size):
+                    print(
+                        f"| {x.kernel} | {target} | {size} | {x.registers} | {x.spilled} | {x.instructions} |",
+                        flush=True,
+                    )
+
+
 def _rows(longest: int) -> Iterator[attention.Row]:
     for shape in (*attention.WINDOWS, *attention.TWO_SIDED, *attention.OTHERS):
         if shape.length <= longest:
@@ -180,6 +204,7 @@ _MEASURED = {
     "training": _training,
     "steps": _steps,
     "tpu": _tpu,
+    "gpu": _gpu,
     "memory": _memory,
     "reformer": _reformer,
 }

@@ -1,4 +1,4 @@
-"""TPU kernels are interpreted here: no test needs a TPU."""
+"""Pallas kernels are interpreted here: no test needs a TPU or a GPU."""
 
 import pytest
 from jax.experimental.pallas import tpu as pltpu
@@ -10,7 +10,7 @@ from efficient_attn.kernels.pallas_tpu import block_size
 def interpreted(request, monkeypatch):
     """Pallas' plain interpreter, whose arrays start as NaN, over blocks of 128, so that short sequences have several."""
     arguments = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    if arguments.get("implementation") != "pallas_tpu":
+    if arguments.get("implementation") not in ("pallas_tpu", "pallas_gpu"):
         yield
         return
     monkeypatch.setattr(block_size, "_BUNDLES", {128: 1})

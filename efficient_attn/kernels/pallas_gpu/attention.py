@@ -14,6 +14,8 @@ from efficient_attn.kernels.pallas_gpu.tile import LOG2_E
 from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.kernels.xla import attend_xla
 
+# Queries, and keys, of a block: with 4 warps for heads up to 64 and 8 beyond, no register of the three kernels is spilled.
+BLOCK = 64
 _TYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 
@@ -43,8 +45,15 @@ def why_not(problem: Problem) -> str | None:
     return None
 
 
+def too_old() -> bool:
+    """Whether this machine's GPUs are older than Ampere, for which Triton no longer compiles."""
+    gpus = [device for device in jax.local_devices() if device.platform == "gpu"]
+    return any(float(device.compute_capability) < 8.0 for device in gpus)
+
+
 def _shape(settings: Settings, problem: Problem) -> Shape:
-    return Shape(settings, problem.query.shape[1], problem.key.shape[1], 64)
+    largest = max(problem.query.shape[-1], problem.value.shape[-1])
+    return Shape(settings, problem.query.shape[1], problem.key.shape[1], BLOCK, warps=4 if largest <= 64 else 8)
 
 
 def _operands(problem: Problem, block: int) -> dict[str, jax.Array]:

@@ -29,7 +29,9 @@ def query_gradient(shape: Shape, operands: Operands, numbers: jax.Array | None) 
 
 def key_value_gradients(shape: Shape, operands: Operands, numbers: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """``[B, S, K, H]`` and ``[B, S, K, Hv]`` in the formats of key and value, summed over the heads of a group."""
-    outputs = {f"d_{name}": jax.ShapeDtypeStruct(operands[name].shape, operands[name].dtype) for name in ("key", "value")}
+    outputs = {
+        f"d_{name}": jax.ShapeDtypeStruct(operands[name].shape, operands[name].dtype) for name in ("key", "value")
+    }
     found = run(Kernel(attention_d_key_value, shape, True, outputs), operands, numbers)
     return found["d_key"], found["d_value"]
 

@@ -54,5 +54,3 @@ def attention_forward(step: Step) -> None:
     divisor = jnp.where(seen, total, 1.0)
     step.store("output", output / divisor[:, None])
     step.store("lse", jnp.where(seen, (peak + jnp.log2(divisor)) * LN_2, -jnp.inf))
-
-

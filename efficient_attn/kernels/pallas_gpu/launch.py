@@ -43,7 +43,9 @@ class Step:
         """The tile at a place along the line; of a query head of the group, where the program has them all."""
         row, column = (along, self.line) if self.by_key else (self.line, along)
         place = Place(row, column, group, bitmap)
-        return Tile(self.shape, place, self.refs, int(self.by_key), self._numbers(self.group if group is None else group))
+        return Tile(
+            self.shape, place, self.refs, int(self.by_key), self._numbers(self.group if group is None else group)
+        )
 
     def _numbers(self, group: Any) -> tuple[Any, Any, Any] | None:
         if "numbers" not in self.refs:
@@ -68,7 +70,9 @@ def run(kernel: Kernel, operands: Operands, numbers: jax.Array | None) -> dict[s
     shape = kernel.shape
     work = work_of(shape.settings.pattern, shape.q_len, shape.k_len, shape.block, kernel.by_key)
     batch, _, key_heads, groups, _ = operands["query"].shape
-    given = {name: jnp.asarray(x) for name, x in work.arrays().items()} | ({} if numbers is None else {"numbers": numbers})
+    given = {name: jnp.asarray(x) for name, x in work.arrays().items()} | (
+        {} if numbers is None else {"numbers": numbers}
+    )
     arrays = given | dict(operands)
     whole = lambda x: pl.BlockSpec(x.shape, functools.partial(_origin, x.ndim))  # noqa: E731
     specs = {n: whole(x) if n in given else block_spec(n, x, kernel.by_key) for n, x in arrays.items()}

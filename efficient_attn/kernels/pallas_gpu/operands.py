@@ -40,7 +40,7 @@ class Shape:
     k_len: int
     block: int
     """Queries, and keys, of a block."""
-    warps: int = 4
+    warps: int
     """Of 32 threads, which share a block."""
     stages: int = 2
     """Blocks that are loaded ahead."""

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from efficient_attn.kernels.device import compiled_for
 from efficient_attn.kernels.pallas_tpu import backward, bias_gradient, forward
 from efficient_attn.kernels.pallas_tpu.block_size import block_size
-from efficient_attn.kernels.device import compiled_for
 from efficient_attn.kernels.pallas_tpu.operands import LAYOUTS, Operands, Shape
 from efficient_attn.kernels.pallas_tpu.tile import LOG2_E
 from efficient_attn.kernels.pallas_tpu.work import launches
