@@ -93,6 +93,13 @@ def test_all_options_lower_together(dtype):
     assert lowered(gradient(call), *arrays(dtype=dtype)).count("gpu.triton") == 3
 
 
+@pytest.mark.parametrize("precision", ["default", "highest"])
+def test_products_are_as_precise_as_asked(precision):
+    call = lambda *given: attend(*given, P.Causal(), implementation="pallas_gpu")  # noqa: E731
+    with jax.default_matmul_precision(precision):
+        assert "gpu.triton" in lowered(call, *arrays(dtype=jnp.float32))
+
+
 def test_where_nothing_is_named_a_gpu_takes_the_kernel():
     call = lambda *given: attend(*given, P.Causal())  # noqa: E731
     assert "gpu.triton" in lowered(call, *arrays())

@@ -20,12 +20,11 @@ LN_2 = 0.6931471805599453
 
 
 def product(left: jax.Array, right: jax.Array, contract: tuple[int, int]) -> jax.Array:
-    """Matrix product over the given axes, accumulated in float32; float32 is not rounded to TF32."""
+    """Matrix product over the given axes, accumulated in float32."""
     common = jnp.result_type(left, right)
-    precision = jax.lax.Precision.HIGHEST if common == jnp.float32 else None
     axes = (((contract[0],), (contract[1],)), ((), ()))
     left, right = left.astype(common), right.astype(common)
-    return jax.lax.dot_general(left, right, axes, precision=precision, preferred_element_type=jnp.float32)
+    return jax.lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
