@@ -130,12 +130,8 @@ HEADS: Mapping[str, Callable[..., nnx.Module]] = MappingProxyType(
         "masked_lm": lambda c, rngs: MaskedLMHead(
             c.width, c.vocab, c.head_activation, c.norm_epsilon, c.precision, rngs
         ),
-        "pooled_classification": lambda c, rngs: PooledHead(
-            c.width, len(c.labels), c.head_dropout, c.precision, rngs
-        ),
-        "classification": lambda c, rngs: ClassificationHead(
-            c.width, len(c.labels), c.head_dropout, c.precision, rngs
-        ),
+        "pooled_classification": lambda c, rngs: PooledHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
+        "classification": lambda c, rngs: ClassificationHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
         "question_answering": lambda c, rngs: AnswerHead(c.width, c.precision, rngs),
         "token_classification": lambda c, rngs: TokenHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
         "multiple_choice": lambda c, rngs: PooledHead(c.width, 1, c.head_dropout, c.precision, rngs),
