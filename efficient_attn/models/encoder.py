@@ -24,7 +24,7 @@ from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.stack import Remat, Stack
-from efficient_attn.nn.text_embedding import CountedPositions, TextEmbedding, TextPositions, check_inside
+from efficient_attn.nn.text_embedding import TextEmbedding, TextPositions, check_inside
 from efficient_attn.precision import Precision
 
 
@@ -57,7 +57,7 @@ class EncoderConfig:
     """Distinct token types; 0: the model has none."""
     pad_token: int = 0
     """What fills up short texts. It is hidden only where ``attention_mask`` says so."""
-    attention: EncoderMechanism = Sparse(patterns=("Full()",))
+    attention: EncoderMechanism = dataclasses.field(default_factory=lambda: Sparse(patterns=("Full()",)))
     """How tokens see each other: the type chooses the mechanism."""
     relative: RelativeBuckets | None = None
     """Positions as a bias of the attention scores, beside those of the embedding."""
@@ -160,10 +160,10 @@ class Encoder(nnx.Module):
 
     def __call__(
         self,
-        input_ids: Int[Array, "*batch T"],
-        attention_mask: Bool[Array, "*batch T"] | Int[Array, "*batch T"] | None = None,
-        global_attention_mask: Bool[Array, "*batch T"] | Int[Array, "*batch T"] | None = None,
-        token_type_ids: Int[Array, "*batch T"] | None = None,
+        input_ids: Int[Any, "*batch T"],
+        attention_mask: Bool[Any, "*batch T"] | Int[Any, "*batch T"] | None = None,
+        global_attention_mask: Bool[Any, "*batch T"] | Int[Any, "*batch T"] | None = None,
+        token_type_ids: Int[Any, "*batch T"] | None = None,
         *,
         key: jax.Array | None = None,
     ) -> EncoderOutput:
@@ -193,7 +193,7 @@ class Encoder(nnx.Module):
         hidden = self._hidden(tokens, types, key_mask, global_mask, keys[0])
         pooled = None if self.pooler is None else self.pooler(hidden)
         read = pooled if self.config.head in POOLED else hidden
-        results = self.head(read, self.embedding.tokens[...], keys[1])
+        results = self.head(read, self.embedding.table(), keys[1])
         if self.config.head == "multiple_choice":
             results = {"logits": results["logits"][:, 0]}
         whole = EncoderOutput(last_hidden_state=hidden, pooler_output=pooled, **results)
@@ -218,7 +218,7 @@ class Encoder(nnx.Module):
 
         return self.stack.run(drop(self.embedding(tokens, types), dropout, keys[0]), keys[1], each)
 
-    def _check_inside(self, tokens: jax.Array, types: jax.Array | None) -> None:
+    def _check_inside(self, tokens: Any, types: Any) -> None:
         check_inside("input_ids", tokens, self.config.vocab)
         if types is None:
             return

@@ -6,6 +6,7 @@ References:
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,10 +97,16 @@ class TextEmbedding(nnx.Module):
           tokens: the texts.
           types: of the tokens; None: all 0.
         """
-        x = _rows(self.tokens[...], tokens) + self.positions[...][self.rule.of(tokens, self.pad_token)]
+        x = _rows(self.table(), tokens) + jnp.asarray(self.positions[...])[self.rule.of(tokens, self.pad_token)]
         if self.types is not None:
-            x = x + (self.types[...][0] if types is None else _rows(self.types[...], types))
+            rows = jnp.asarray(self.types[...])
+            x = x + (rows[0] if types is None else _rows(rows, types))
         return self.norm(x)
+
+    def table(self) -> Float[Array, "V D"]:
+        """The embedding of each token alone, which logits are made with too."""
+        # A loaded model holds numpy arrays.
+        return jnp.asarray(self.tokens[...])
 
 
 def _rows(table: Float[Array, "R D"], indices: Int[Array, "B T"]) -> Float[Array, "B T D"]:
@@ -108,7 +115,7 @@ def _rows(table: Float[Array, "R D"], indices: Int[Array, "B T"]) -> Float[Array
     return table.at[outside].get(mode="fill", fill_value=jnp.nan)
 
 
-def check_inside(name: str, indices: jax.Array, rows: int) -> None:
+def check_inside(name: str, indices: Int[Any, "..."], rows: int) -> None:
     """A ValueError if an index has no row, where the indices are known, which under ``jit`` they are not."""
     if isinstance(indices, jax.core.Tracer) or indices.size == 0:
         return

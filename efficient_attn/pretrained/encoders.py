@@ -10,7 +10,6 @@ from typing import Any
 
 from efficient_attn.models.encoder import Encoder, EncoderConfig
 from efficient_attn.models.encoder_heads import POOLED, HeadName
-from efficient_attn.nn.encoder_mechanisms import EncoderMechanism
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.text_embedding import TextPositions
 from efficient_attn.pretrained.architecture import Architecture, Tensor

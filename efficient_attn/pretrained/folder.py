@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -73,6 +73,28 @@ def save_pretrained(model: nnx.Module, directory: str | Path) -> None:
     Raises:
       ValueError: if the model is of no architecture that is offered.
     """
+    architecture, params = _architecture_of(model), nnx.to_pure_dict(nnx.split(model)[1])
+    written = [(n, value) for t, value in _written(architecture, model.config, params) for n in (t.name, *t.also)]
+    folder = Path(directory).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / _WEIGHTS, dict(written))
+    with replacing(folder / "config.json") as partial:
+        partial.write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
+
+
+def tensors_of(model: nnx.Module, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A tree with the form of the model's parameters, such as its gradients, by the names and in the layout of the file."""
+    return {tensor.name: value for tensor, value in _written(_architecture_of(model), model.config, tree)}
+
+
+def _written(architecture: Architecture, config: Any, tree: Mapping[str, Any]) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Each tensor and what the file has of it."""
+    for tensor in architecture.tensors(config):
+        value = np.asarray(_at(tree, tensor.path))
+        yield tensor, tensor.layout.write(value if tensor.row is None else value[tensor.row])
+
+
+def _architecture_of(model: nnx.Module) -> Architecture:
     found = [a for a in ARCHITECTURES.values() if isinstance(model, a.model) and a.holds(model.config)]
     if not found:
         raise ValueError(
@@ -80,17 +102,7 @@ def save_pretrained(model: nnx.Module, directory: str | Path) -> None:
             f"{getattr(model, 'config', 'it has no config')}"
         )
     (architecture,) = found
-    params = nnx.to_pure_dict(nnx.split(model)[1])
-    tensors = {}
-    for tensor in architecture.tensors(model.config):
-        value = np.asarray(_at(params, tensor.path))
-        written = tensor.layout.write(value if tensor.row is None else value[tensor.row])
-        tensors |= dict.fromkeys((tensor.name, *tensor.also), written)
-    folder = Path(directory).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / _WEIGHTS, tensors)
-    with replacing(folder / "config.json") as partial:
-        partial.write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
+    return architecture
 
 
 def _stored(folder: Path, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
