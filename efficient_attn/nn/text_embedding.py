@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -116,9 +117,12 @@ def _rows(table: Float[Array, "R D"], indices: Int[Array, "B T"]) -> Float[Array
 
 
 def check_inside(name: str, indices: Int[Any, "..."], rows: int) -> None:
-    """A ValueError if an index has no row, where the indices are known, which under ``jit`` they are not."""
-    if isinstance(indices, jax.core.Tracer) or indices.size == 0:
+    """A ValueError if an index has no row, where this process knows the indices, which under ``jit`` it does not."""
+    traced = isinstance(indices, jax.core.Tracer)
+    if traced or (isinstance(indices, jax.Array) and not indices.is_fully_addressable):
         return
-    least, most = int(indices.min()), int(indices.max())
+    # By numpy: an operation of jax would be traced where a function around this one is.
+    known = np.asarray(indices)
+    least, most = known.min(initial=0), known.max(initial=0)
     if least < 0 or most >= rows:
         raise ValueError(f"{name} must be from 0 to {rows - 1}, got {least if least < 0 else most}")
