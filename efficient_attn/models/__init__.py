@@ -1,6 +1,7 @@
 """Whole models."""
 
 from efficient_attn.models.choice import decoder_of as decoder_of
+from efficient_attn.models.choice import encoder_of as encoder_of
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
 from efficient_attn.models.encoder import Encoder as Encoder

@@ -105,7 +105,7 @@ class EncoderConfig:
         if self.relative is not None and not isinstance(self.attention, Sparse):
             raise ValueError(f"relative positions need Sparse attention, got {type(self.attention).__name__}")
 
-    def check_length(self, tokens: int) -> None:
+    def check_context(self, tokens: int) -> None:
         """A ValueError if a text is longer than the model has positions for."""
         longest = self.positions.longest(self.pad_token)
         if not 0 < tokens <= longest:
@@ -181,7 +181,7 @@ class Encoder(nnx.Module):
           ValueError: if the texts are longer than the positions, a token or a type is outside its table, or the model has
             no token types or no global tokens and some are given.
         """
-        self.config.check_length(input_ids.shape[-1])
+        self.config.check_context(input_ids.shape[-1])
         self._check_inside(input_ids, token_type_ids)
         batch = input_ids.shape[:-1]
         tokens, types, *masks = (
