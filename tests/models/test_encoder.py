@@ -15,8 +15,6 @@ from efficient_attn.models.functional import count
 from efficient_attn.nn.text_embedding import CountedPositions, SlotPositions
 from efficient_attn.precision import Precision
 
-pytestmark = pytest.mark.fast
-
 LENGTH = 11
 BASE = EncoderConfig(
     vocab=29,
@@ -46,6 +44,7 @@ def run(model, *arguments, key=None):
     return _run(*nnx.split(model), arguments, key)
 
 
+@pytest.mark.fast
 def test_padding_changes_nothing_wherever_it_lies():
     def logits(before, after):
         widths = ((0, 0), (before, after))
@@ -121,6 +120,7 @@ def test_choices_and_texts_may_have_any_leading_shape():
     np.testing.assert_allclose(found.logits[0], run(model, TOKENS).logits, atol=1e-6)
 
 
+@pytest.mark.fast
 def test_inputs_that_do_not_fit_are_refused():
     model = built()
     for token in (29, -1):
@@ -164,6 +164,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_sizes(name):
     parameters, own = PUBLISHED[name]

@@ -16,8 +16,6 @@ import efficient_attn as ea
 from efficient_attn.pretrained.folder import tensors_of
 from efficient_attn.pretrained.weights import read_tensors, write_tensors
 
-pytestmark = pytest.mark.fast
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(folder.name for folder in (GOLDEN / "encoders").iterdir())
 RESULTS = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
@@ -66,6 +64,7 @@ def test_the_answers_of_transformers(name):
         assert_answers(run(*nnx.split(loaded(name)), given | {"input_ids": hidden}), expected, mask)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", [case for case in CASES if case.endswith("MaskedLM")])
 def test_the_gradients_of_transformers(name):
     expected, given = stored(name), inputs(name)
@@ -80,6 +79,7 @@ def test_the_gradients_of_transformers(name):
         np.testing.assert_allclose(named[tensor], expected[f"gradient {tensor}"], atol=1e-4, err_msg=tensor)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_saved_is_what_was_loaded(name, tmp_path):
     folder = GOLDEN / "encoders" / name
