@@ -110,7 +110,7 @@ class Experiment:
         self.model.check_context(self.context)
 
     @property
-    def decoder(self) -> Functional[Any]:
+    def form(self) -> Functional[Any]:
         """The model's form."""
         return decoder_of(self.model)
 
@@ -120,7 +120,7 @@ class Experiment:
             self.optimizer.build(self.schedule.build(self.steps), matrices),
             clip_norm=self.clip_norm,
             constraint=self.reading.constraint(),
-            trained=self.decoder.trained(),
+            trained=self.form.trained(),
         )
 
     @property
@@ -206,7 +206,7 @@ def train(config: Experiment, workdir: str) -> dict[str, Any]:
         **reading.program(),
         batches=batches.iterate,
         optimizer=update,
-        params=config.decoder.init,
+        params=config.form.init,
         evaluate=evaluate,
         placement=placement,
         tokens="loss",
@@ -292,12 +292,21 @@ def restore(config: Experiment, workdir: str, sharding: jax.sharding.Sharding | 
             )
         saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
         # A field that an earlier version did not have was, in effect, at its default.
-        before = _parametrised(_plain(DecoderConfig(depth=1, width=1, heads=1)) | (saved or {}))
+        before = _parametrised(_defaults(type(config.model)) | (saved or {}))
         mine = _parametrised(_plain(config.model))
         differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
         return checkpoints.restore_params(steps[-1], sharding), steps[-1]
+
+
+def _defaults(config: type[Any]) -> dict[str, Any]:
+    """The fields of a config that have a default, as JSON."""
+    made = {
+        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for f in dataclasses.fields(config)
+    }
+    return {name: _plain(value) for name, value in made.items() if value is not dataclasses.MISSING}
 
 
 def _parametrised(model: dict[str, Any]) -> dict[str, Any]:
@@ -308,6 +317,8 @@ def _parametrised(model: dict[str, Any]) -> dict[str, Any]:
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
     """Continues each of ``prompts``, uint8 ``[B, P]``, to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``."""
+    if not isinstance(config.model, DecoderConfig):
+        raise ValueError(f"only a decoder continues a text, got a model of type {type(config.model).__name__}")
     params, _ = restore(config, workdir)
     attention = config.model.attention
     limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None
@@ -317,6 +328,6 @@ def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, opt
 
 def parameters(config: Experiment) -> dict[str, Any]:
     """How many parameters the model has, in all and by part; nothing is allocated."""
-    shapes, trained = config.decoder.shapes(), config.decoder.trained()
+    shapes, trained = config.form.shapes(), config.form.trained()
     parts = {name: count(part, trained[name]) for name, part in shapes.items()}
     return {"parameters": sum(parts.values()), "parts": parts}

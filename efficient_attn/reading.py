@@ -64,15 +64,18 @@ class Windows:
         step = score_step(decoder_of(self.model), placement.batches(), placement.replicated)
         scored = self.context if self.eval_scored is None else self.eval_scored
         windows = data.EvaluationWindows(context=self.context, scored=scored)
-        # Rows without a token fill up the batch where it does not divide among the devices.
-        devices = placement.mesh.shape["data"]
-        rows = math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
+        rows = self.eval_rows(placement)
 
         def evaluate(params: Any, stream: data.TokenStream) -> dict[str, Any]:
             batches = data.evaluation_batches(stream, windows, rows, jax.process_index(), jax.process_count())
             return score(step, params, map(placement.feed, batches), stream.words).report()
 
         return evaluate
+
+    def eval_rows(self, placement: training.Placement) -> int:
+        """Rows of an evaluation batch; some without a token fill it up where it does not divide among the devices."""
+        devices = placement.mesh.shape["data"]
+        return math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ class Trainer:
         program, update = config.reading.program(), config.update()
         placement = training.Placement()
         state = training.TrainState.create(
-            config.decoder.init(jax.random.key(0)), update, jax.random.key(1), carry=program.get("carry", tuple)()
+            config.form.init(jax.random.key(0)), update, jax.random.key(1), carry=program.get("carry", tuple)()
         )
         self.state = placement.put(state, update)
         self.batch = placement.feed(config.reading.batches(config.source.load("train")).at(0))

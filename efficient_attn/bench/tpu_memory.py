@@ -63,7 +63,7 @@ def _state(config: Experiment, optimizer: Any, span: int | None) -> training.Tra
     if isinstance(config.model.attention, AdaptiveSpan):
         limits = (span or config.model.attention.limit,) * config.model.depth
         carry = empty_memory(config.model, limits, config.batch_size)
-    params = config.decoder.init(jax.random.key(0))
+    params = config.form.init(jax.random.key(0))
     return training.TrainState.create(
         params, optimizer, jax.random.key(1), carry=carry, average=config.ema is not None, loss_scale=config.loss_scale
     )

@@ -68,7 +68,7 @@ def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple
         raise ValueError(f"usage: python {program} CONFIG.py --workdir DIR [--field VALUE ...]; the config comes first")
     config = load_config(arguments[0])
     # The type of every union field is the config's choice: a command line changes its fields, not which mechanism it is.
-    experiment = Annotated[tyro.conf.AvoidSubcommands[Experiment], tyro.conf.arg(name="")]
+    experiment = Annotated[tyro.conf.AvoidSubcommands[type(config)], tyro.conf.arg(name="")]
     both = dataclasses.make_dataclass(
         "Arguments",
         [("options", Annotated[options, tyro.conf.arg(name="")]), ("config", experiment, config)],

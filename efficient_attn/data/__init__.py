@@ -14,6 +14,7 @@ from efficient_attn.data.batches import (
 from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
 from efficient_attn.data.images import ImageArray, ImageFolder
+from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
@@ -37,6 +38,7 @@ __all__ = [
     "ImageFolder",
     "Location",
     "LongDocuments",
+    "Masking",
     "Source",
     "Split",
     "SplitFractions",
@@ -52,6 +54,7 @@ __all__ = [
     "WikipediaExcerpt",
     "Window",
     "evaluation_batches",
+    "masked",
     "mu_law_decode",
     "mu_law_encode",
     "pack",

@@ -71,7 +71,7 @@ def test_microbatches_add_up(config):
     for parts in (1, 2):
         program = reading.program()
         state = training.TrainState.create(
-            config.decoder.init(jax.random.key(0)),
+            config.form.init(jax.random.key(0)),
             optimizer,
             jax.random.key(1),
             carry=program["carry"](),
