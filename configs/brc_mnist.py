@@ -10,8 +10,8 @@ Hardware: any, days for the published 40,000 steps on 2 cores. Measured here: no
 """
 
 from efficient_attn.data import PaddedDigits
-from efficient_attn.experiment import SequenceExperiment
 from efficient_attn.models import RecurrentConfig
+from efficient_attn.sequence_experiment import SequenceExperiment
 from efficient_attn.training import AdamW, Constant, Schedule
 
 CONFIG = SequenceExperiment(

@@ -1,9 +1,11 @@
 """Adaptive spans beside fixed ones on Python code: small, for any machine.
 
 Command: python train.py configs/small_adaptive_span.py --workdir runs/small_adaptive_span
-  The baseline, in a workdir of its own: --model.attention.spans fixed. Dynamic spans: --model.attention.spans tokens.
+  The baseline, in a workdir of its own: configs/small_adaptive_span.py:fixed. Dynamic spans: :dynamic.
 Hardware: 2 CPU cores, minutes. Measured: docs/measurements.md.
 """
+
+import dataclasses
 
 from efficient_attn.data import StandardLibrary
 from efficient_attn.experiment import Experiment
@@ -29,3 +31,11 @@ CONFIG = Experiment(
     log_every=25,
     eval_batch_size=64,
 )
+
+
+def _with(spans: str) -> Experiment:
+    attention = dataclasses.replace(CONFIG.model.attention, spans=spans)
+    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, attention=attention))
+
+
+VARIANTS = {"fixed": _with("fixed"), "dynamic": _with("tokens")}

@@ -1,10 +1,12 @@
 """All rows of the Synthesizer's table 2 at equal steps on Python code: small, for any machine.
 
 Command: python train.py configs/small_synthesizer.py --workdir runs/small_synthesizer
-  The other rows: as in configs/synthesizer_lm1b.py, each in a workdir of its own, the control with --model.ff-width 1536.
+  That is random scores; configs/small_synthesizer.py:dense and so on (VARIANTS) are the other rows, in workdirs of their own.
   python -m efficient_attn compare runs/* then prints a table and draws the curves.
 Hardware: 2 CPU cores, a minute each. Measured: docs/measurements.md.
 """
+
+import dataclasses
 
 from efficient_attn.data import StandardLibrary
 from efficient_attn.experiment import Experiment
@@ -31,3 +33,22 @@ CONFIG = Experiment(
     log_every=25,
     eval_batch_size=64,
 )
+
+
+def _with(*scores: str, **fields: int) -> Experiment:
+    attention = Synthesizer(scores=scores, length=CONFIG.context)
+    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, attention=attention, **fields))
+
+
+VARIANTS = {
+    "transformer": _with("dot_product"),
+    # With as many parameters as random + vanilla.
+    "control": _with("dot_product", ff_width=1536),
+    "fixed_random": _with("fixed_random"),
+    "factorized_random": _with("factorized_random"),
+    "dense": _with("dense"),
+    "factorized_dense": _with("factorized_dense"),
+    "random_dense": _with("random", "dense"),
+    "dense_vanilla": _with("dense", "dot_product"),
+    "random_vanilla": _with("random", "dot_product"),
+}

@@ -1,15 +1,16 @@
 """Dense, strided and fixed attention at equal steps on Wikipedia's XML: the comparison of the Sparse Transformer's table 2, small.
 
 Command: python train.py configs/small_wikipedia.py --workdir runs/small_wikipedia
-Attention: dense. In workdirs of their own, strided is --model.attention.patterns 'Causal() & (Window(left=31) | Strided(32))'
-  and fixed is --model.attention.patterns 'Causal() & Fixed(stride=32, summary=8)'.
+  That is dense attention; configs/small_wikipedia.py:strided and :fixed are the others, in workdirs of their own.
 Data: the excerpt that the gensim package ships; the scores cannot be compared with those on enwik8.
 Hardware: 2 CPU cores, minutes each. Measured: docs/measurements.md.
 """
 
+import dataclasses
+
 from efficient_attn.data import WikipediaExcerpt
 from efficient_attn.experiment import Experiment
-from efficient_attn.models import DecoderConfig
+from efficient_attn.models import DecoderConfig, Sparse
 from efficient_attn.training import AdamW, Cosine, Schedule
 
 CONFIG = Experiment(
@@ -23,3 +24,14 @@ CONFIG = Experiment(
     log_every=100,
     eval_batch_size=16,
 )
+
+
+def _with(pattern: str) -> Experiment:
+    model = dataclasses.replace(CONFIG.model, attention=Sparse(patterns=(pattern,)))
+    return dataclasses.replace(CONFIG, model=model)
+
+
+VARIANTS = {
+    "strided": _with("Causal() & (Window(left=31) | Strided(32))"),
+    "fixed": _with("Causal() & Fixed(stride=32, summary=8)"),
+}

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -11,13 +12,12 @@ import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
-from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, RecurrentConfig, decoder_of, predictor_of
+from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, decoder_of
 from efficient_attn.models.functional import count
 from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.lsh_attention import Hashing
-from efficient_attn.reading import WholeSequences, Windows, reading_of
-from efficient_attn.recipe import Reading, Recipe, plain
-from efficient_attn.tasks.sequence_prediction import classification, squared_error
+from efficient_attn.reading import Windows, reading_of
+from efficient_attn.recipe import Reading, Recipe, defaults, plain
 
 Source = (
     data.StandardLibrary
@@ -76,43 +76,38 @@ class Experiment(Recipe):
         return reading_of(**{name: getattr(self, name) for name in names})
 
     def parametrised(self, model: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a model, as JSON, that its parameters depend on; missing ones are, in effect, at their defaults."""
-        whole = plain(DecoderConfig(depth=1, width=1, heads=1)) | model
-        kept = {k: v for k, v in whole.items() if k not in _RECOMPUTED}
+        """The fields of a model, as JSON, that its parameters depend on."""
+        kept = {k: v for k, v in model.items() if k not in _RECOMPUTED}
         return kept | {"attention": {k: v for k, v in kept["attention"].items() if k not in _HASHING}}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SequenceExperiment(Recipe):
-    """A recurrent model that predicts from whole sequences, its data and its training."""
-
-    model: RecurrentConfig
-    source: data.CopyFirst | data.Denoising | data.PaddedDigits
-
-    @property
-    def form(self) -> Functional[Any]:
-        """The predictor without its arrays."""
-        return predictor_of(self.model, self.source.inputs, self.source.outputs)
-
-    @property
-    def reading(self) -> WholeSequences:
-        """How the model reads its data."""
-        return WholeSequences(
-            form=self.form,
-            judge=classification if self.source.classes else squared_error,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            eval_batch_size=self.eval_batch_size,
-        )
-
-
 def load_config(path: str) -> Recipe:
-    """The ``CONFIG`` of a config file, which is a Python module of the user's own.
+    """The experiment ``FILE.py``, which is a Python module of the user's own, or its variant ``FILE.py:NAME``.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it has no ``CONFIG``, or one of another type.
+      ValueError: if it has no ``CONFIG``, one of another type, or no variant of that name.
     """
+    stem, colon, name = path.partition(".py:")
+    variants = load_variants(stem + ".py" if colon else path)
+    if name not in variants:
+        named = ", ".join(filter(None, variants)) or "none"
+        raise ValueError(f"{stem}.py has no variant {name!r}; those in its VARIANTS: {named}")
+    return variants[name]
+
+
+def load_variants(path: str) -> dict[str, Recipe]:
+    """All experiments of a config file: its ``CONFIG``, without a name, and its ``VARIANTS``, if it has some, by theirs."""
+    module = _imported(path)
+    variants = {"": getattr(module, "CONFIG", None), **getattr(module, "VARIANTS", {})}
+    for name, config in variants.items():
+        if not isinstance(config, Recipe):
+            what = f"VARIANTS[{name!r}]" if name else "CONFIG"
+            raise ValueError(f"{path} must define {what}, an Experiment; got {type(config).__name__}")
+    return variants
+
+
+def _imported(path: str) -> ModuleType:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"there is no config file {path}; configs/ has those that come with the library")
@@ -124,10 +119,7 @@ def load_config(path: str) -> Recipe:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"{path} is not a config: {error}") from error
-    config = getattr(module, "CONFIG", None)
-    if not isinstance(config, Recipe):
-        raise ValueError(f"{path} must define CONFIG, an Experiment; got {type(config).__name__}")
-    return config
+    return module
 
 
 def load_language_model(path: str) -> Experiment:
@@ -239,8 +231,10 @@ def restore(config: Recipe, workdir: str, sharding: jax.sharding.Sharding | None
                 f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
             )
         saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
-        mine, before = config.parametrised(plain(config.model)), config.parametrised(saved or {})
-        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before.get(k))]
+        # A field that an earlier version did not have was, in effect, at its default.
+        before = config.parametrised(defaults(type(config.model)) | (saved or {}))
+        mine = config.parametrised(plain(config.model))
+        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
         return checkpoints.restore_params(steps[-1], sharding), steps[-1]
@@ -248,6 +242,8 @@ def restore(config: Recipe, workdir: str, sharding: jax.sharding.Sharding | None
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
     """Continues each of ``prompts``, uint8 ``[B, P]``, to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``."""
+    if not isinstance(config.model, DecoderConfig):
+        raise ValueError(f"only a decoder continues a text, got a model of type {type(config.model).__name__}")
     params, _ = restore(config, workdir)
     attention = config.model.attention
     limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None

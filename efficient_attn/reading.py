@@ -1,4 +1,4 @@
-"""How models read their data in training and evaluation: windows at random, segments in order, or whole sequences."""
+"""How a language model reads its data in training and evaluation: windows drawn at random, or segments that follow each other."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from efficient_attn import data, training
-from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, RecurrentPredictor, decoder_of
+from efficient_attn.models import AdaptiveSpan, DecoderConfig, decoder_of
 from efficient_attn.models.segment_decoder import (
     Memory,
     clamp_spans,
@@ -21,7 +21,6 @@ from efficient_attn.models.segment_decoder import (
 )
 from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
 from efficient_attn.tasks.segment_modelling import SegmentModelling, score_segments, segment_score_step
-from efficient_attn.tasks.sequence_prediction import Judge, SequencePrediction, example_score_step, mean_scores
 
 Evaluator = Callable[[Any, data.TokenStream], dict[str, Any]]
 """From parameters and a split to scores."""
@@ -69,15 +68,18 @@ class Windows:
         step = score_step(decoder_of(self.model), placement.batches(), placement.replicated)
         scored = self.context if self.eval_scored is None else self.eval_scored
         windows = data.EvaluationWindows(context=self.context, scored=scored)
-        # Rows without a token fill up the batch where it does not divide among the devices.
-        devices = placement.mesh.shape["data"]
-        rows = math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
+        rows = self.eval_rows(placement)
 
         def evaluate(params: Any, stream: data.TokenStream) -> dict[str, Any]:
             batches = data.evaluation_batches(stream, windows, rows, jax.process_index(), jax.process_count())
             return score(step, params, map(placement.feed, batches), stream.words).report()
 
         return evaluate
+
+    def eval_rows(self, placement: training.Placement) -> int:
+        """Rows of an evaluation batch; some without a token fill it up where it does not divide among the devices."""
+        devices = placement.mesh.shape["data"]
+        return math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,43 +145,3 @@ class Segments(Windows):
 def reading_of(**fields: Any) -> Windows:
     """The way of reading that a model needs, from the fields of ``Windows``."""
     return (Segments if isinstance(fields["model"].attention, AdaptiveSpan) else Windows)(**fields)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WholeSequences:
-    """Sequences of which each is an example."""
-
-    form: Functional[RecurrentPredictor]
-    judge: Judge
-    batch_size: int
-    seed: int
-    eval_batch_size: int | None
-
-    def batches(self, examples: data.Examples) -> data.ExampleBatches:
-        """The batches of every step, this process's rows of them."""
-        processes = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-        return data.ExampleBatches(examples=examples, batch_size=self.batch_size, seed=self.seed, **processes)
-
-    def program(self) -> dict[str, Any]:
-        """What the way of reading gives a training program besides its batches."""
-        return {"objective": SequencePrediction(self.form, self.judge, training.Mean), "tokens": ""}
-
-    def constraint(self) -> None:
-        """Parameters may have any value."""
-        return
-
-    def yardstick(self, examples: data.Examples) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def evaluator(self, placement: training.Placement) -> Callable[[Any, data.Examples], dict[str, Any]]:
-        """Scores splits, each process its share of the examples; compiled once."""
-        step = example_score_step(self.form, self.judge, placement.batches(), placement.replicated)
-        devices = placement.mesh.shape["data"]
-        rows = math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
-
-        def evaluate(params: Any, examples: data.Examples) -> dict[str, Any]:
-            batches = data.every_example(examples, rows, jax.process_index(), jax.process_count())
-            return mean_scores(step(params, batch) for batch in map(placement.feed, batches))
-
-        return evaluate

@@ -135,3 +135,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def defaults(config: type[Any]) -> dict[str, Any]:
+    """The fields of a config that have a default, as JSON."""
+    made = {
+        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for f in dataclasses.fields(config)
+    }
+    return {name: plain(value) for name, value in made.items() if value is not dataclasses.MISSING}

@@ -2,13 +2,9 @@
 
 import dataclasses
 
-import jax
-import numpy as np
-
-from efficient_attn import training
+from efficient_attn.bench.steps import Trainer
 from efficient_attn.bench.timing import median_ms
 from efficient_attn.experiment import Experiment
-from efficient_attn.tasks import LanguageModelling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,23 +23,11 @@ def at_context(config: Experiment, context: int) -> Experiment:
 
 
 def ours(config: Experiment, *, repeats: int = 3, steps: int = 8) -> Throughput:
-    """The trainer's own compiled step, on random tokens."""
-    optimizer = config.update()
-    objective = LanguageModelling(config.form, config.label_smoothing, training.Mean)
-    placement = training.Placement()
-    state = training.TrainState.create(config.form.init(jax.random.key(0)), optimizer, jax.random.key(1))
-    state = placement.put(state, optimizer)
-    step = training.make_train_step(objective, optimizer, training.StepOptions(), placement, state)
-    tokens = np.random.default_rng(0).integers(0, 256, (config.batch_size, config.context), np.int32)
-    batch = {"tokens": tokens, "valid": np.ones_like(tokens, bool)}
-
-    def run():
-        nonlocal state
-        for _ in range(steps):
-            state, metrics = step(state, batch)
-        return state.params, metrics
-
-    return Throughput("efficient_attn", config.context, steps * tokens.size / median_ms(run, repeats) * 1e3)
+    """The trainer's own compiled step."""
+    trainer = Trainer(config)
+    tokens = steps * config.batch_size * config.context
+    seconds = median_ms(lambda: trainer.run(steps), repeats) / 1e3
+    return Throughput("efficient_attn", config.context, tokens / seconds)
 
 
 def torch_dense(config: Experiment, *, repeats: int = 3, steps: int = 8) -> Throughput:

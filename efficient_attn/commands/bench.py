@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -18,12 +19,12 @@ class Args:
     """What to measure."""
 
     what: Annotated[
-        Literal["attention", "training", "tpu", "memory", "reformer", "recurrent"], tyro.conf.Positional
+        Literal["attention", "training", "steps", "tpu", "gpu", "memory", "reformer", "recurrent"], tyro.conf.Positional
     ] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
-    """Config whose training is timed, or compiled for the memory that it needs on v5e."""
+    """Config whose training is timed (``steps``: all its variants), or compiled for the memory that it needs on v5e."""
     chips: int = 8
     """Chips that share a batch, for ``memory``."""
     span: int | None = None
@@ -32,21 +33,11 @@ class Args:
 
 def main(args: Args) -> None:
     """Prints a row as soon as it is measured."""
-    if args.what == "training":
-        _training(args.config)
-        return
-    if args.what == "tpu":
-        _tpu()
-        return
-    if args.what == "memory":
-        _memory(args)
-        return
-    if args.what == "reformer":
-        _reformer(args.longest)
-        return
-    if args.what == "recurrent":
-        _recurrent()
-        return
+    _MEASURED[args.what](args)
+
+
+def _attention(args: Args) -> None:
+    """Attention over patterns beside JAX's and PyTorch's."""
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}; float32, batch 1, heads of 64")
@@ -56,12 +47,12 @@ def main(args: Args) -> None:
         print(_line(row), flush=True)
 
 
-def _training(path: str) -> None:
+def _training(args: Args) -> None:
     """Tokens per second at three context lengths, ours with the config's pattern and PyTorch's with dense attention."""
     from efficient_attn.bench import training
     from efficient_attn.experiment import load_language_model
 
-    config = load_language_model(path)
+    config = load_language_model(args.config)
     others = [training.torch_dense] if importlib.util.find_spec("torch") is not None else []
     if not others:
         print("PyTorch is not installed: its column is left out", file=sys.stderr)
@@ -74,12 +65,23 @@ def _training(path: str) -> None:
             print(f"| {context} | {result.system} | {result.tokens_per_second:,.0f} |", flush=True)
 
 
+def _steps(args: Args) -> None:
+    """Parameters and time per training step of a config and its variants, in turns."""
+    from efficient_attn.bench.steps import step_times
+    from efficient_attn.experiment import load_variants
+
+    print("| variant | parameters | ms a step | tokens/s |")
+    print("|---|---|---|---|")
+    for name, (size, ms, rate) in step_times(load_variants(args.config)).items():
+        print(f"| {name or 'CONFIG'} | {size:,} | {ms:.0f} | {rate:,.0f} |")
+
+
 def _memory(args: Args) -> None:
     """What a training step needs of each v5e chip by the compiler; no TPU is needed."""
     from efficient_attn.bench import tpu_kernels, tpu_memory
     from efficient_attn.experiment import load_language_model
 
-    _need_compiler("memory")
+    _need_compiler(args.what)
     # libtpu looks for its options when it is first asked for a topology.
     os.environ.update(tpu_kernels.ENVIRONMENT)
     config = load_language_model(args.config)
@@ -94,7 +96,7 @@ def _need_compiler(what: str) -> None:
         raise ValueError(f"bench {what} needs the TPU compiler: pip install libtpu")
 
 
-def _reformer(longest: int) -> None:
+def _reformer(args: Args) -> None:
     """LSH attention beside that of transformers, and the memory of gradients by depth."""
     from efficient_attn.bench import reformer
 
@@ -102,7 +104,7 @@ def _reformer(longest: int) -> None:
         print("transformers is not installed: its rows are left out", file=sys.stderr)
     print("| system | n | rounds | forward ms | fwd+bwd ms | MiB |")
     print("|---|---|---|---|---|---|")
-    for row in reformer.rows(longest):
+    for row in reformer.rows(args.longest):
         times = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {row.mib:.0f}"
         print(f"| {row.system} | {row.length} | {row.rounds} | {times} |", flush=True)
     print()
@@ -113,7 +115,7 @@ def _reformer(longest: int) -> None:
         print(f"| {residual} | {' | '.join(sizes)} |", flush=True)
 
 
-def _recurrent() -> None:
+def _recurrent(args: Args) -> None:
     """Training steps per second of bistable cells, ours and a loop in PyTorch."""
     from efficient_attn.bench import recurrent
 
@@ -130,11 +132,11 @@ def _recurrent() -> None:
         print(f"| {shape.cell} | {shape.width} | {shape.batch} | {rates} |", flush=True)
 
 
-def _tpu() -> None:
+def _tpu(args: Args) -> None:
     """Bundles of the TPU kernels by the compiler's schedule for v5e; no TPU is needed."""
     from efficient_attn.bench import tpu_kernels
 
-    _need_compiler("tpu")
+    _need_compiler(args.what)
     print(
         "| kernel | pattern | n | block | begin | full | partial | finish | turn | of the matrix unit's peak, at most |"
     )
@@ -146,6 +148,29 @@ def _tpu() -> None:
                 sizes = " | ".join(f"{x:,}" for x in dataclasses.astuple(bundles))
                 rate = f"{bundles.rate(case, kernel):.0%}"
                 print(f"| {kernel} | `{pattern}` | {case.length:,} | {block} | {sizes} | {rate} |", flush=True)
+
+
+def _gpu(args: Args) -> None:
+    """Registers of the GPU kernels by NVIDIA's compiler for two generations; no GPU is needed."""
+    from efficient_attn.bench import gpu_kernels
+    from efficient_attn.bench.gpu_targets import TARGETS
+
+    if gpu_kernels.missing():
+        raise ValueError(
+            f"bench {args.what} needs the GPU compilers: pip install jax-cuda12-plugin jax-cuda12-pjrt nvidia-cuda-nvcc-cu12, "
+            "the first two of jax's own version"
+        )
+    print("| kernel | target | head size | registers a thread | bytes spilled | products by |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        gpu_kernels.dump_to(folder)
+        for target in TARGETS:
+            for size in (64, 128, 256):
+                for x in gpu_kernels.measure(folder, target, size):
+                    print(
+                        f"| {x.kernel} | {target} | {size} | {x.registers} | {x.spilled} | {x.instructions} |",
+                        flush=True,
+                    )
 
 
 def _rows(longest: int) -> Iterator[attention.Row]:
@@ -189,3 +214,15 @@ def _line(row: attention.Row) -> str:
         number(row.temporary_mib, ".0f"),
     )
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+_MEASURED = {
+    "attention": _attention,
+    "training": _training,
+    "steps": _steps,
+    "tpu": _tpu,
+    "gpu": _gpu,
+    "memory": _memory,
+    "reformer": _reformer,
+    "recurrent": _recurrent,
+}

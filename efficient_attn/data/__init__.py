@@ -17,6 +17,7 @@ from efficient_attn.data.digits import PaddedDigits
 from efficient_attn.data.examples import ExampleBatches, Examples, ExampleSource, every_example
 from efficient_attn.data.images import ImageArray, ImageFolder
 from efficient_attn.data.long_memory import CopyFirst, Denoising
+from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
@@ -45,6 +46,7 @@ __all__ = [
     "ImageFolder",
     "Location",
     "LongDocuments",
+    "Masking",
     "PaddedDigits",
     "Source",
     "Split",
@@ -62,6 +64,7 @@ __all__ = [
     "Window",
     "evaluation_batches",
     "every_example",
+    "masked",
     "mu_law_decode",
     "mu_law_encode",
     "pack",

@@ -9,7 +9,7 @@ import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels.arguments import Arguments, check, problem_of, settings_of
-from efficient_attn.kernels.automatic import attend_automatic, on_tpu, with_xla
+from efficient_attn.kernels.automatic import attend_automatic, on_gpu, on_tpu, with_xla
 from efficient_attn.kernels.heads import for_each_pattern
 from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.kernels.reference import attend_reference
@@ -23,13 +23,11 @@ Implementation = Callable[[Settings, Problem], tuple[jax.Array, jax.Array]]
 IMPLEMENTATIONS: Mapping[str, Implementation] = MappingProxyType(
     {
         "pallas_tpu": on_tpu,
+        "pallas_gpu": on_gpu,
         "xla": with_xla,
         "reference": for_each_pattern(attend_reference),
     }
 )
-
-# Names that are reserved for kernels of later releases, and what to say until then.
-_PLANNED = ("pallas_gpu",)
 
 
 def attend(
@@ -102,10 +100,6 @@ def attend(
 def _implementation(name: str | None) -> Implementation:
     if name is None:
         return attend_automatic
-    if name in _PLANNED:
-        raise NotImplementedError(
-            f"implementation {name!r} has not landed yet; these have: {', '.join(IMPLEMENTATIONS)}"
-        )
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"implementation must be None or one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
     return IMPLEMENTATIONS[name]

@@ -1,8 +1,12 @@
 """Whole models."""
 
 from efficient_attn.models.choice import decoder_of as decoder_of
+from efficient_attn.models.choice import encoder_of as encoder_of
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
+from efficient_attn.models.encoder import Encoder as Encoder
+from efficient_attn.models.encoder import EncoderConfig as EncoderConfig
+from efficient_attn.models.encoder import EncoderOutput as EncoderOutput
 from efficient_attn.models.functional import Functional as Functional
 from efficient_attn.models.recurrent import RecurrentConfig as RecurrentConfig
 from efficient_attn.models.recurrent import RecurrentPredictor as RecurrentPredictor

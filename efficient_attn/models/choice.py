@@ -1,8 +1,9 @@
-"""Which decoder a configuration describes."""
+"""Which model a configuration describes."""
 
 import functools
 
 from efficient_attn.models.decoder import Decoder, DecoderConfig
+from efficient_attn.models.encoder import Encoder, EncoderConfig
 from efficient_attn.models.functional import Functional
 from efficient_attn.models.segment_decoder import SegmentDecoder
 from efficient_attn.nn.span_attention import AdaptiveSpan
@@ -21,3 +22,9 @@ def decoder_of(
     if isinstance(config.attention, AdaptiveSpan):
         return Functional(lambda key: SegmentDecoder(config, limits=limits, key=key))
     return Functional(lambda key: Decoder(config, key=key))
+
+
+@functools.lru_cache(maxsize=16)
+def encoder_of(config: EncoderConfig) -> Functional[Encoder]:
+    """The form of an encoder; one for equal configs."""
+    return Functional(lambda key: Encoder(config, key=key))

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from efficient_attn.nn.attention import Attention
-from efficient_attn.nn.block import Block
+from efficient_attn.nn.block import Block, Residual
 from efficient_attn.nn.cache import AnyCache
 from efficient_attn.patterns.algebra import Pattern
 
@@ -35,7 +35,7 @@ class Stack(nnx.Module):
 
     def __init__(
         self,
-        make_block: Callable[[int, nnx.Rngs], Block],
+        make_block: Callable[[int, nnx.Rngs], Residual],
         depth: int,
         patterns: tuple[Pattern, ...],
         remat: Remat,
@@ -52,6 +52,16 @@ class Stack(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T D"], dropout: float, key: jax.Array | None) -> Float[Array, "B T D"]:
         """All blocks on a whole sequence."""
+        return self.run(x, key, lambda block, pattern, x, key: block(x, pattern, dropout, key))
+
+    def run(self, x: Float[Array, "B T D"], key: jax.Array | None, each: "Run") -> Float[Array, "B T D"]:
+        """All blocks on a whole sequence, each as ``each`` calls it.
+
+        Args:
+          x: the beginning of the residual stream.
+          key: split into one for each block; None is without.
+          each: the residual stream after a block, from the block, its entry of the cycle, the stream before, and its key.
+        """
         depth = self._cycles() * len(self.patterns) + len(self.rest)
         keys = None if key is None else jax.random.split(key, depth)
         cycled, rest = self._split(keys)
@@ -59,14 +69,14 @@ class Stack(nnx.Module):
         def one_cycle(x, layers):
             blocks, keys = layers
             for place, (block, pattern) in enumerate(zip(blocks, self.patterns, strict=True)):
-                x = self._checkpointed(pattern, dropout)(block, x, None if keys is None else keys[place])
+                x = self._checkpointed(pattern, each)(block, x, None if keys is None else keys[place])
             return x, None
 
         if self.cycle:
             # A short scan is unrolled: a CPU program is faster so, and hardly longer to compile.
             x, _ = jax.lax.scan(one_cycle, x, (list(self.cycle), cycled), unroll=self._cycles() <= 4)
         for place, (block, pattern) in enumerate(zip(self.rest, self.patterns, strict=False)):
-            x = self._checkpointed(pattern, dropout)(block, x, None if rest is None else rest[place])
+            x = self._checkpointed(pattern, each)(block, x, None if rest is None else rest[place])
         return x
 
     def step(
@@ -100,7 +110,7 @@ class Stack(nnx.Module):
         return [stacked(cache) for cache in made(self.cycle)], made(self.rest)
 
     def _cycles(self) -> int:
-        return self.cycle[0].attention.output.kernel.shape[0] if self.cycle else 0
+        return self.cycle[0].feedforward.expand.kernel.shape[0] if self.cycle else 0
 
     def _split(self, keys: jax.Array | None):
         """The layers' keys as ``[cycles, places]`` and those of the rest."""
@@ -109,8 +119,8 @@ class Stack(nnx.Module):
         cycled = self._cycles() * len(self.patterns)
         return keys[:cycled].reshape(-1, len(self.patterns)), keys[cycled:]
 
-    def _checkpointed(self, pattern: Pattern, dropout: float):
-        return checkpointed(lambda block, x, key: block(x, pattern, dropout, key), self.remat)
+    def _checkpointed(self, pattern: Pattern, each: "Run"):
+        return checkpointed(lambda block, x, key: each(block, pattern, x, key), self.remat)
 
 
 def checkpointed(run: Callable[..., Any], remat: Remat) -> Callable[..., Any]:
@@ -131,5 +141,7 @@ def matrices(params: Any) -> Any:
 
     return jax.tree_util.tree_map_with_path(marked, params)
 
+
+Run = Callable[[Any, Any, jax.Array, jax.Array | None], jax.Array]
 
 Caches = tuple[list[AnyCache], list[AnyCache]]

@@ -4,12 +4,15 @@ References:
   Vaswani et al., "Attention Is All You Need", 2017, section 3.5 (sinusoids, here in halves: sines, then cosines).
   Child et al., 2019, section 5.3 (sums of tables indexed by row, column, channel).
   Su et al., "RoFormer", 2021, section 3.2.2 (rotary).
+  Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020, section 2.1
+  (buckets of offsets).
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
@@ -59,3 +62,28 @@ def mixed_radix(positions: Int[Array, " T"], sizes: tuple[int, ...]) -> tuple[ja
         digits.append(positions % size)
         positions = positions // size
     return (positions, *reversed(digits))
+
+
+def relative_buckets(offsets: np.ndarray, buckets: int, longest: int) -> np.ndarray:
+    """The bucket of each offset ``i - j`` between query ``i`` and key ``j``, in both directions.
+
+    Half of the buckets are for later keys. Of each half, the first half has one offset each; the others grow in proportion
+    to the offset, and the last takes all from ``longest`` on.
+
+    Args:
+      offsets: query position less key position, numpy: the logarithm of a device could round a boundary the other way.
+      buckets: how many, a multiple of 4.
+      longest: the offset from which on all are alike, above ``buckets / 4``.
+
+    Raises:
+      ValueError: if the buckets or the longest offset do not fit.
+    """
+    exact, rest = divmod(buckets, 4)
+    if rest or not 0 < exact < longest:
+        raise ValueError(
+            f"buckets must be a multiple of 4, and longest above buckets / 4, got buckets={buckets}, longest={longest}"
+        )
+    distance = np.abs(offsets)
+    growth = np.log(np.maximum(distance, exact) / exact) / math.log(longest / exact)
+    far = np.minimum(exact + (growth * exact).astype(np.int32), 2 * exact - 1)
+    return np.where(offsets < 0, 2 * exact, 0) + np.where(distance < exact, distance, far)

@@ -1,7 +1,7 @@
 """What an architecture says of its checkpoints: how its config reads and writes, and which tensor is which parameter."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,13 @@ class Tensor:
     layout: Layout = SAME
     also: tuple[str, ...] = ()
     """Names under which the same numbers lie in the file too; any one of them may be missing."""
+    aliases: tuple[str, ...] = ()
+    """Names under which a file may have the same numbers, beside this one or instead; they are read and never written."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, that which is read first in front."""
+        return (self.name, *self.also, *self.aliases)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,11 +52,15 @@ class Architecture:
     """A ``model_type`` of ``transformers``."""
 
     model: type[nnx.Module]
-    read_config: Callable[[Mapping[str, Any]], Any]
-    """Our config of a ``config.json``. A KeyError means that a field is missing."""
+    holds: Callable[[Any], bool]
+    """Whether a model with this config of ours is of the type; asked of instances of ``model`` alone."""
+    read_config: Callable[[Mapping[str, Any], Collection[str]], Any]
+    """Our config of a ``config.json`` and of the names of the stored tensors. A KeyError means that a field is missing."""
     write_config: Callable[[Any], dict[str, Any]]
     """The reverse."""
     tensors: Callable[[Any], Sequence[Tensor]]
     """The tensors of a model with our config."""
     ignored: tuple[str, ...] = ()
     """Ends of names of tensors that hold no parameter."""
+    unused: tuple[str, ...] = ()
+    """Beginnings of names of parameters that the model here has no place for; a warning says so."""

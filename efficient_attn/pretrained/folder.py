@@ -1,7 +1,8 @@
 """Loading a model from a checkpoint folder, and saving one."""
 
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,10 +13,15 @@ from flax import nnx
 from efficient_attn.files import replacing
 from efficient_attn.models.functional import Functional
 from efficient_attn.pretrained.architecture import Architecture, Tensor
+from efficient_attn.pretrained.bert import BERT
+from efficient_attn.pretrained.mpnet import MPNET
 from efficient_attn.pretrained.reformer import REFORMER
-from efficient_attn.pretrained.weights import read_tensors, write_tensors
+from efficient_attn.pretrained.roberta import ROBERTA
+from efficient_attn.pretrained.weights import read_pickle, read_tensors, write_tensors
 
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({"reformer": REFORMER})
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {"bert": BERT, "mpnet": MPNET, "reformer": REFORMER, "roberta": ROBERTA}
+)
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _CONVERT = (
@@ -28,11 +34,14 @@ def load_pretrained(directory: str | Path) -> nnx.Module:
     """The model of a folder that ``transformers`` or ``save_pretrained`` wrote, in float32.
 
     Args:
-      directory: holds ``config.json`` and ``model.safetensors``, whole or in shards. It is read, never run: weights that
-        are pickled are refused.
+      directory: holds ``config.json`` and ``model.safetensors``, whole or in shards. It is read, never run: pickled weights
+        are read by torch's restricted reader where torch is installed, and refused where it is not.
 
     Returns:
       A module whose ``config`` says what it is.
+
+    Warns:
+      UserWarning: if the file has parameters that the model has no place for, with their names.
 
     Raises:
       FileNotFoundError: if a file is missing.
@@ -47,11 +56,11 @@ def load_pretrained(directory: str | Path) -> nnx.Module:
             f"{folder} holds a model of type {kind!r}; those offered are {', '.join(ARCHITECTURES)}"
         )
     architecture = ARCHITECTURES[kind]
+    stored = _stored(folder, fields)
     try:
-        config = architecture.read_config(fields)
+        config = architecture.read_config(fields, stored)
     except KeyError as error:
         raise ValueError(f"{folder / 'config.json'} lacks the field {error}") from error
-    stored = _stored(folder, fields)
     form = Functional(lambda key: architecture.model(config, key=key))
     params = form.shapes()
     _fill(folder, params, stored, architecture, architecture.tensors(config))
@@ -64,22 +73,36 @@ def save_pretrained(model: nnx.Module, directory: str | Path) -> None:
     Raises:
       ValueError: if the model is of no architecture that is offered.
     """
-    found = [a for a in ARCHITECTURES.values() if isinstance(model, a.model)]
-    if not found:
-        known = ", ".join(a.model.__name__ for a in ARCHITECTURES.values())
-        raise ValueError(f"only a {known} can be saved as a checkpoint of transformers, got {type(model).__name__}")
-    (architecture,) = found
-    params = nnx.to_pure_dict(nnx.split(model)[1])
-    tensors = {}
-    for tensor in architecture.tensors(model.config):
-        value = np.asarray(_at(params, tensor.path))
-        written = tensor.layout.write(value if tensor.row is None else value[tensor.row])
-        tensors |= dict.fromkeys((tensor.name, *tensor.also), written)
+    architecture, params = _architecture_of(model), nnx.to_pure_dict(nnx.split(model)[1])
+    written = [(n, value) for t, value in _written(architecture, model.config, params) for n in (t.name, *t.also)]
     folder = Path(directory).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / _WEIGHTS, tensors)
+    write_tensors(folder / _WEIGHTS, dict(written))
     with replacing(folder / "config.json") as partial:
         partial.write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
+
+
+def tensors_of(model: nnx.Module, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A tree with the form of the model's parameters, such as its gradients, by the names and in the layout of the file."""
+    return {tensor.name: value for tensor, value in _written(_architecture_of(model), model.config, tree)}
+
+
+def _written(architecture: Architecture, config: Any, tree: Mapping[str, Any]) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Each tensor and what the file has of it."""
+    for tensor in architecture.tensors(config):
+        value = np.asarray(_at(tree, tensor.path))
+        yield tensor, tensor.layout.write(value if tensor.row is None else value[tensor.row])
+
+
+def _architecture_of(model: nnx.Module) -> Architecture:
+    found = [a for a in ARCHITECTURES.values() if isinstance(model, a.model) and a.holds(model.config)]
+    if not found:
+        raise ValueError(
+            f"a checkpoint of transformers holds one of {', '.join(ARCHITECTURES)}; this {type(model).__name__} is none: "
+            f"{getattr(model, 'config', 'it has no config')}"
+        )
+    (architecture,) = found
+    return architecture
 
 
 def _stored(folder: Path, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -90,12 +113,15 @@ def _stored(folder: Path, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
         shards = sorted(set(_read_json(folder / _INDEX)["weight_map"].values()))
         # A name is a file of this folder, wherever the index points.
         return {name: x for shard in shards for name, x in read_tensors(folder / Path(shard).name).items()}
-    if any(folder.glob("*.bin")):
+    if pickles := sorted(folder.glob("pytorch_model*.bin")):
         name = (fields.get("architectures") or ["AutoModel"])[0]
-        raise ValueError(
-            f"{folder} holds its weights as a pickle, which can run any program when it is opened. If you trust it, convert "
-            f"it where transformers is installed: {_CONVERT.format(name=name, folder=folder)}"
-        )
+        try:
+            return {name: x for path in pickles for name, x in read_pickle(path).items()}
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{folder} holds its weights as a pickle, and torch, whose restricted reader would not run what is in it, is "
+                f"not installed. Where transformers is, convert it: {_CONVERT.format(name=name, folder=folder)}"
+            ) from error
     raise FileNotFoundError(f"{folder} has no {_WEIGHTS}")
 
 
@@ -107,17 +133,16 @@ def _fill(
     tensors: Sequence[Tensor],
 ) -> None:
     """Puts the stored tensors where the shapes of the parameters are."""
-    missing = [t.name for t in tensors if not any(name in stored for name in (t.name, *t.also))]
-    known = {name for t in tensors for name in (t.name, *t.also)}
-    unknown = [name for name in stored if name not in known and not name.endswith(architecture.ignored)]
-    if missing or unknown:
-        raise ValueError(f"{folder} {_listed('lacks', missing)}{_listed('has beside its model', unknown)}".rstrip())
+    _check_names(folder, stored, architecture, tensors)
     for tensor in tensors:
         *above, last = tensor.path
         parent = _at(params, above)
         if not isinstance(parent[last], np.ndarray):
             parent[last] = np.empty(parent[last].shape, parent[last].dtype)
-        name = next(n for n in (tensor.name, *tensor.also) if n in stored)
+        name, *copies = [n for n in tensor.names if n in stored]
+        for copy in copies:
+            if not np.array_equal(stored[name], stored[copy]):
+                raise ValueError(f"tensors {name} and {copy} of {folder} should be the same, and differ")
         place = parent[last][... if tensor.row is None else tensor.row]
         value = tensor.layout.read(stored[name])
         if value.shape != place.shape:
@@ -126,6 +151,21 @@ def _fill(
                 f"tensor {name} of {folder} should be {expected} by config.json, and is {stored[name].shape}"
             )
         place[...] = value
+
+
+def _check_names(
+    folder: Path, stored: Mapping[str, np.ndarray], architecture: Architecture, tensors: Sequence[Tensor]
+) -> None:
+    """A ValueError if the tensors are not those of the model; a warning if some are left out."""
+    missing = [t.name for t in tensors if not any(name in stored for name in t.names)]
+    known = {name for t in tensors for name in t.names}
+    unknown = [name for name in stored if name not in known and not name.endswith(architecture.ignored)]
+    unused = [name for name in unknown if name.startswith(architecture.unused)]
+    unknown = [name for name in unknown if name not in unused]
+    if missing or unknown:
+        raise ValueError(f"{folder} {_listed('lacks', missing)}{_listed('has beside its model', unknown)}".rstrip())
+    if unused:
+        warnings.warn(f"{folder} {_listed('has beside its model, and they are left out:', unused)}", stacklevel=4)
 
 
 def _at(tree: Any, path: Sequence[str | int]) -> Any:

@@ -5,7 +5,7 @@ of the file; rotations can be given to the model, and are otherwise drawn by JAX
 of another program in the buckets that were drawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from efficient_attn.models.reformer import Reformer, ReformerConfig
@@ -13,7 +13,8 @@ from efficient_attn.models.reformer_heads import HeadName
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
 from efficient_attn.nn.lsh_attention import Hashing
 from efficient_attn.patterns.local import NearChunks
-from efficient_attn.pretrained.architecture import SAME, TRANSPOSED, Architecture, Layout, Tensor
+from efficient_attn.pretrained.architecture import Architecture, Layout, Tensor
+from efficient_attn.pretrained.modules import kernel, layer_place, linear, norm, read_activation, write_activation
 
 _HEADS: Mapping[str, HeadName] = {
     "ReformerModel": "none",
@@ -22,15 +23,13 @@ _HEADS: Mapping[str, HeadName] = {
     "ReformerForSequenceClassification": "classification",
     "ReformerForQuestionAnswering": "question_answering",
 }
-_ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh"}
 
 
-def _read_config(fields: Mapping[str, Any]) -> ReformerConfig:
+def _read_config(fields: Mapping[str, Any], stored: Collection[str]) -> ReformerConfig:
+    del stored
     (name, *_) = fields["architectures"] or ("none",)
     if name not in _HEADS:
         raise NotImplementedError(f"a Reformer of class {name!r}; those offered are {', '.join(_HEADS)}")
-    if fields["hidden_act"] not in _ACTIVATIONS:
-        raise NotImplementedError(f"hidden_act {fields['hidden_act']!r}; those offered are {', '.join(_ACTIVATIONS)}")
     return ReformerConfig(
         vocab=fields["vocab_size"],
         width=fields["hidden_size"],
@@ -44,7 +43,7 @@ def _read_config(fields: Mapping[str, Any]) -> ReformerConfig:
         local=NearChunks(
             fields["local_attn_chunk_length"], fields["local_num_chunks_before"], fields["local_num_chunks_after"]
         ),
-        activation=_ACTIVATIONS[fields["hidden_act"]],
+        activation=read_activation(fields["hidden_act"]),
         head=_HEADS[name],
         labels=len(fields.get("id2label") or "01"),
         dropout=fields["hidden_dropout_prob"],
@@ -94,7 +93,7 @@ def _write_config(config: ReformerConfig) -> dict[str, Any]:
         **tables,
         "max_position_embeddings": positions.length,
         "is_decoder": config.causal,
-        "hidden_act": next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.activation),
+        "hidden_act": write_activation(config.activation),
         "hidden_dropout_prob": config.dropout,
         "layer_norm_eps": config.norm_epsilon,
         "pad_token_id": config.pad_token,
@@ -126,7 +125,7 @@ def _tensors(config: ReformerConfig) -> list[Tensor]:
         Tensor(name=f"{base}embeddings.word_embeddings.weight", path=("tokens",)),
         *_tables(config, f"{base}embeddings.position_embeddings."),
         *layers,
-        *_norm(f"{base}encoder.layer_norm", ("norm",), None),
+        *norm(f"{base}encoder.layer_norm", ("norm",)),
         *_head(config.head),
     ]
 
@@ -148,48 +147,33 @@ def _tables(config: ReformerConfig, prefix: str) -> list[Tensor]:
 
 
 def _layer(config: ReformerConfig, prefix: str, number: int) -> list[Tensor]:
-    cycle = config.cycle
-    stacked = len(config.layers) // len(cycle) * len(cycle)
-    row, place = divmod(number, len(cycle)) if number < stacked else (None, number - stacked)
-    path = ("stack", "cycle" if number < stacked else "rest", place)
+    path, row = layer_place(number, len(config.cycle), len(config.layers))
     kinds = ("query_key", "value") if config.layers[number] == "lsh" else ("query", "key", "value")
     attention, feedforward = f"{prefix}attention.", f"{prefix}feed_forward."
     projections = {f"{attention}self_attention.{kind}": ("attention", kind) for kind in kinds}
     projections[f"{attention}output.dense"] = ("attention", "output")
     dense = {f"{feedforward}dense.dense": "expand", f"{feedforward}output.dense": "contract"}
     return [
-        *_norm(f"{attention}layer_norm", (*path, "attention_norm"), row),
-        *(_kernel(name, (*path, *own), row) for name, own in projections.items()),
-        *_norm(f"{feedforward}layer_norm", (*path, "feedforward_norm"), row),
-        *(t for name, own in dense.items() for t in _linear(name, (*path, "feedforward", own), row)),
+        *norm(f"{attention}layer_norm", (*path, "attention_norm"), row),
+        *(kernel(name, (*path, *own), row) for name, own in projections.items()),
+        *norm(f"{feedforward}layer_norm", (*path, "feedforward_norm"), row),
+        *(t for name, own in dense.items() for t in linear(name, (*path, "feedforward", own), row)),
     ]
 
 
 def _head(head: HeadName) -> list[Tensor]:
     if head == "language_modelling":
         bias = Tensor(name="lm_head.decoder.bias", also=("lm_head.bias",), path=("head", "project", "bias"))
-        return [_kernel("lm_head.decoder", ("head", "project"), None), bias]
+        return [kernel("lm_head.decoder", ("head", "project")), bias]
     if head == "classification":
-        out = _linear("classifier.out_proj", ("head", "project"), None)
-        return [*_linear("classifier.dense", ("head", "dense"), None), *out]
-    return _linear("qa_outputs", ("head", "project"), None) if head == "question_answering" else []
-
-
-def _kernel(name: str, path: tuple[str | int, ...], row: int | None) -> Tensor:
-    return Tensor(name=f"{name}.weight", path=(*path, "kernel"), row=row, layout=TRANSPOSED)
-
-
-def _linear(name: str, path: tuple[str | int, ...], row: int | None) -> list[Tensor]:
-    return [_kernel(name, path, row), Tensor(name=f"{name}.bias", path=(*path, "bias"), row=row, layout=SAME)]
-
-
-def _norm(name: str, path: tuple[str | int, ...], row: int | None) -> list[Tensor]:
-    parts = {"weight": "scale", "bias": "bias"}
-    return [Tensor(name=f"{name}.{theirs}", path=(*path, ours), row=row) for theirs, ours in parts.items()]
+        out = linear("classifier.out_proj", ("head", "project"))
+        return [*linear("classifier.dense", ("head", "dense")), *out]
+    return linear("qa_outputs", ("head", "project")) if head == "question_answering" else []
 
 
 REFORMER = Architecture(
     model=Reformer,
+    holds=lambda config: True,
     read_config=_read_config,
     write_config=_write_config,
     tensors=_tensors,

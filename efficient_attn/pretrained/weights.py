@@ -1,5 +1,6 @@
 """Files of tensors: nothing in them is ever run, and one that is being written replaces an older one only when it is whole."""
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,3 +28,20 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with replacing(path) as partial:
         save_file(contiguous, partial, metadata={"format": "pt"})
+
+
+def read_pickle(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of a file of ``torch.save``, by torch's reader that makes tensors and containers and nothing else.
+
+    Raises:
+      ModuleNotFoundError: if torch is not installed.
+      ValueError: if the file is damaged, or holds something else.
+    """
+    import torch
+
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a file of tensors alone, or is damaged: {error}") from error
+    wide = {torch.bfloat16: torch.float32}
+    return {name: x.to(wide.get(x.dtype, x.dtype)).numpy() for name, x in tensors.items()}

@@ -112,6 +112,7 @@ CASES = {
     "top_k": ("sample --config {config} --workdir {run} --top-k 0", "top_k must be at least 1, got 0"),
     "temperature": ("sample --config {config} --workdir {run} --temperature -1", "temperature must be at least 0"),
     "params of a missing config": ("params {absent}.py", "there is no config file"),
+    "params of no such variant": ("params {config}:dilated", "has no variant 'dilated'; those in its VARIANTS: none"),
     "params of no config": ("params {no_config}", "must define CONFIG"),
     "heads that do not divide": (training("--model.heads 3"), "heads must divide width and qk_width, got heads=3"),
     "key heads that do not divide": (training("--model.key-heads 3"), "key_heads must divide heads"),

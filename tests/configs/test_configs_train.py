@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from efficient_attn.data import CopyFirst, Denoising, TextFiles
-from efficient_attn.experiment import SequenceExperiment, load_config, train
+from efficient_attn.experiment import load_config, load_variants, train
+from efficient_attn.models import EncoderConfig
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
+from efficient_attn.sequence_experiment import SequenceExperiment
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 CONTEXT = 48
@@ -21,13 +23,9 @@ def small_positions(positions, width):
     return TablePositions(sizes=(4, 12)) if isinstance(positions, TablePositions) else positions
 
 
-def shrunken(config, path):
-    """The same choices at a depth of one cycle, and small in everything that costs time."""
-    if isinstance(config, SequenceExperiment):
-        return shrunken_sequences(config)
-    model = config.model
+def small_decoder(model):
     heads = model.heads
-    small = dataclasses.replace(
+    return dataclasses.replace(
         model,
         depth=len(model.attention.parsed()),
         width=8 * heads,
@@ -36,6 +34,19 @@ def shrunken(config, path):
         value_width=None if model.value_width is None else 4 * heads,
         positions=small_positions(model.positions, 8 * heads),
     )
+
+
+def small_encoder(model):
+    return dataclasses.replace(
+        model, depth=len(model.attention.parsed()), width=8 * model.heads, ff_width=16 * model.heads
+    )
+
+
+def shrunken(config, path):
+    """The same choices at a depth of one cycle, and small in everything that costs time."""
+    if isinstance(config, SequenceExperiment):
+        return shrunken_sequences(config)
+    small = (small_encoder if isinstance(config.model, EncoderConfig) else small_decoder)(config.model)
     return dataclasses.replace(
         config,
         model=small,
@@ -73,7 +84,8 @@ def test_a_small_copy_takes_a_step(path, tmp_path):
     if isinstance(config, SequenceExperiment):
         assert report["examples"] == 9
         return
-    assert report["tokens"] == 400
+    # An encoder is scored at the tokens that are taken away.
+    assert report["tokens"] == 400 or isinstance(config.model, EncoderConfig)
     assert report["bits_per_byte"] == pytest.approx(report["loss"] / math.log(2))
 
 
@@ -81,3 +93,12 @@ def test_a_small_copy_takes_a_step(path, tmp_path):
 def test_the_docstring_is_a_recipe(path):
     text = path.read_text()
     assert f"Command: python train.py configs/{path.name} --workdir runs/{path.stem}" in text
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_variants_are_different_experiments_on_the_same_data(path):
+    variants = load_variants(str(path))
+    for name, config in variants.items():
+        assert load_config(f"{path}:{name}" if name else str(path)) == config
+        assert config.source == variants[""].source
+    assert len(set(map(repr, variants.values()))) == len(variants)

@@ -15,7 +15,7 @@ ORACLE = "reference"
 ALL = tuple(IMPLEMENTATIONS)
 TESTED = tuple(name for name in IMPLEMENTATIONS if name != ORACLE)
 # What an implementation does not do: `attend` refuses it with the reason, and `test_refusals.py` sees that it does.
-REFUSED = {"pallas_tpu": ("positions", "relative bias")}
+REFUSED = {name: ("positions", "relative bias") for name in ("pallas_tpu", "pallas_gpu")}
 
 
 def taking(option, names=ALL):

@@ -59,7 +59,7 @@ def assert_agrees(implementation, case):
 
 
 # Compiling is most of the time, and an interpreted kernel takes longest.
-FEW = {"xla": 60, "pallas_tpu": 3}
+FEW = {"xla": 60, "pallas_tpu": 3, "pallas_gpu": 3}
 
 
 # The many are drawn in slices, each from a seed of its own, so that they run beside each other and one can be run again.

@@ -10,8 +10,8 @@ from jax.experimental.pallas import tpu as pltpu
 
 from efficient_attn import attend
 from efficient_attn import patterns as P
+from efficient_attn.kernels.bitmap import computable, pack, unpack
 from efficient_attn.kernels.pallas_tpu import block_size, work
-from efficient_attn.kernels.pallas_tpu.bitmap import computable, pack, unpack
 from efficient_attn.patterns.block_mask import EMPTY, block_kinds
 
 LENGTH = 300

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.ops.positions import mixed_radix, rotate, sinusoids
+from efficient_attn.ops.positions import mixed_radix, relative_buckets, rotate, sinusoids
 
 pytestmark = pytest.mark.fast
 
@@ -83,3 +83,21 @@ def test_digits_of_a_byte_in_an_image_are_row_column_channel():
 def test_digits_of_one_table_are_the_positions():
     (digits,) = mixed_radix(jnp.array([0, 6, 2]), (7,))
     np.testing.assert_array_equal(digits, [0, 6, 2])
+
+
+def test_buckets_of_offsets():
+    """Published boundaries, of float32 and float64 alike."""
+    first_of_bucket = {0: 0, 7: 7, 8: 8, 12: 9, 16: 10, 23: 11, 32: 12, 46: 13, 64: 14, 91: 15, 100_000: 15}
+    later, earlier = (relative_buckets(sign * np.array([*first_of_bucket]), 32, 128) for sign in (-1, 1))
+    np.testing.assert_array_equal(earlier, [*first_of_bucket.values()])
+    # Later keys have the second half of the buckets, and a token itself is no later key.
+    np.testing.assert_array_equal(later[1:], 16 + earlier[1:])
+    assert later[0] == 0
+    last_of_bucket = {11: 8, 15: 9, 22: 10, 31: 11, 45: 12, 63: 13, 90: 14}
+    np.testing.assert_array_equal(relative_buckets(np.array([*last_of_bucket]), 32, 128), [*last_of_bucket.values()])
+
+
+@pytest.mark.parametrize(("buckets", "longest"), [(30, 128), (0, 128), (32, 8)])
+def test_buckets_that_do_not_fit_are_refused(buckets, longest):
+    with pytest.raises(ValueError, match=f"got buckets={buckets}, longest={longest}"):
+        relative_buckets(np.arange(3), buckets, longest)

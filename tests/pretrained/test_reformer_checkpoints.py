@@ -99,7 +99,7 @@ def damaged(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "error", "reason"),
     [
-        ({"model_type": "gpt5"}, NotImplementedError, "a model of type 'gpt5'; those offered are reformer"),
+        ({"model_type": "gpt5"}, NotImplementedError, "a model of type 'gpt5'; those offered are .*reformer"),
         ({"hidden_act": "swish"}, NotImplementedError, "hidden_act 'swish'"),
         ({"architectures": ["ReformerForPoetry"]}, NotImplementedError, "class 'ReformerForPoetry'"),
         ({"vocab_size": "gone"}, ValueError, "lacks the field 'vocab_size'"),
@@ -148,5 +148,5 @@ def test_other_models_have_no_checkpoint_form(tmp_path):
     from efficient_attn.models import Decoder, DecoderConfig
 
     decoder = Decoder(DecoderConfig(depth=1, width=4, heads=1), key=jax.random.key(0))
-    with pytest.raises(ValueError, match="only a Reformer can be saved"):
+    with pytest.raises(ValueError, match=r"holds one of .*reformer.*; this Decoder is none"):
         ea.save_pretrained(decoder, tmp_path)

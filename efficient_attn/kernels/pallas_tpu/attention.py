@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from efficient_attn.kernels.device import compiled_for
 from efficient_attn.kernels.pallas_tpu import backward, bias_gradient, forward
 from efficient_attn.kernels.pallas_tpu.block_size import block_size
-from efficient_attn.kernels.pallas_tpu.device import require_tpu
 from efficient_attn.kernels.pallas_tpu.operands import LAYOUTS, Operands, Shape
 from efficient_attn.kernels.pallas_tpu.tile import LOG2_E
 from efficient_attn.kernels.pallas_tpu.work import launches
@@ -95,7 +95,7 @@ def _work(shape: Shape, by_key: bool):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def attend_blocks(shape: Shape, operands: Operands, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Output ``[B, N, T, Hv]`` and log-sum-exp ``[B, N, 1, T]`` of padded operands."""
-    operands = {**operands, "query": require_tpu(operands["query"])}
+    operands = {**operands, "query": compiled_for("tpu", operands["query"])}
     found = forward.forward(shape, _work(shape, False), numbers, operands)
     return found["output"], found["lse"]
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from efficient_attn.kernels import dropout
-from efficient_attn.kernels.pallas_tpu.bitmap import unpack
+from efficient_attn.kernels.bitmap import unpack
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Place, Shape
 from efficient_attn.patterns.algebra import Pattern
 

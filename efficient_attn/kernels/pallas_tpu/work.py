@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from efficient_attn.kernels.pallas_tpu.bitmap import bitmaps, computable
+from efficient_attn.kernels.bitmap import bitmaps, computable
 from efficient_attn.patterns.algebra import Pattern, PerHead
 from efficient_attn.patterns.block_mask import Plan, Runs, build_block_mask, expand
 

@@ -1,0 +1,139 @@
+"""What an encoder's tokens become: logits of tokens, of classes, of the ends of an answer, or of choices.
+
+References:
+  Devlin et al., "BERT", 2019, section 4, and Liu et al., "RoBERTa", 2019: their released heads.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from efficient_attn.nn.attention import linear
+from efficient_attn.nn.dropout import drop
+from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.precision import Precision
+
+HeadName = Literal[
+    "none",
+    "masked_lm",
+    "pooled_classification",
+    "classification",
+    "question_answering",
+    "token_classification",
+    "multiple_choice",
+]
+# Heads that read the pooler's result.
+POOLED: frozenset[str] = frozenset({"pooled_classification", "multiple_choice"})
+
+Results = dict[str, jax.Array]
+
+
+class NoHead(nnx.Module):
+    """Nothing beside the tokens."""
+
+    def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """No result."""
+        del x, table, key
+        return {}
+
+
+class MaskedLMHead(nnx.Module):
+    """``logits = norm(f(W x + b)) E^T + c`` with the token table ``E``."""
+
+    def __init__(self, width: int, vocab: int, activation: Activation, epsilon: float, precision: Precision, rngs):
+        self.dense = _project(width, width, precision, rngs)
+        self.norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros((vocab,), jnp.dtype(precision.parameters)))
+        self.activation, self.format = activation, precision.compute
+
+    def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """Logits of the token at each slot, ``[B, T, V]`` float32."""
+        del key
+        x = self.norm(ACTIVATIONS[self.activation](self.dense(x))).astype(self.format)
+        logits = jnp.einsum("btd,vd->btv", x, table.astype(self.format), preferred_element_type=jnp.float32)
+        return {"logits": logits + self.bias[...]}
+
+
+class TokenHead(nnx.Module):
+    """A projection of every token: its class."""
+
+    def __init__(self, width: int, labels: int, dropout: float, precision: Precision, rngs: nnx.Rngs):
+        self.project, self.dropout = _project(width, labels, precision, rngs), dropout
+
+    def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """Logits of every token, ``[B, T, labels]`` float32."""
+        return {"logits": self.project(drop(x, self.dropout, key)).astype(jnp.float32)}
+
+
+class AnswerHead(nnx.Module):
+    """A projection of every token: whether an answer begins or ends there."""
+
+    def __init__(self, width: int, precision: Precision, rngs: nnx.Rngs):
+        self.project = _project(width, 2, precision, rngs)
+
+    def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """Logits of both, each ``[B, T]`` float32."""
+        ends = self.project(x).astype(jnp.float32)
+        return {"start_logits": ends[..., 0], "end_logits": ends[..., 1]}
+
+
+class ClassificationHead(nnx.Module):
+    """The class of a text from its first token, by a hidden layer with tanh."""
+
+    def __init__(self, width: int, labels: int, dropout: float, precision: Precision, rngs: nnx.Rngs):
+        self.dense = _project(width, width, precision, rngs)
+        self.project, self.dropout = _project(width, labels, precision, rngs), dropout
+
+    def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """Logits of the text, ``[B, labels]`` float32."""
+        keys = (None, None) if key is None else jax.random.split(key)
+        hidden = jnp.tanh(self.dense(drop(x[:, :1], self.dropout, keys[0])))
+        return {"logits": self.project(drop(hidden, self.dropout, keys[1]))[:, 0].astype(jnp.float32)}
+
+
+class PooledHead(nnx.Module):
+    """A projection of the pooled text: its class, or with one result its score among choices."""
+
+    def __init__(self, width: int, labels: int, dropout: float, precision: Precision, rngs: nnx.Rngs):
+        self.project, self.dropout = _project(width, labels, precision, rngs), dropout
+
+    def __call__(self, x: Float[Array, "B D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """Logits of the text, ``[B, labels]`` float32."""
+        return {"logits": self.project(drop(x[:, None], self.dropout, key))[:, 0].astype(jnp.float32)}
+
+
+class Pooler(nnx.Module):
+    """``tanh(W x + b)`` of the first token."""
+
+    def __init__(self, width: int, precision: Precision, rngs: nnx.Rngs):
+        self.dense = _project(width, width, precision, rngs)
+
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B D"]:
+        """The text as one vector, float32."""
+        return jnp.tanh(self.dense(x[:, 0])).astype(jnp.float32)
+
+
+def _project(width: int, results: int, precision: Precision, rngs: nnx.Rngs) -> nnx.Linear:
+    return linear(precision, True, rngs)(width, results, kernel_init=Initialization("bert", 1).weight(width))
+
+
+# From an ``EncoderConfig`` and randomness.
+HEADS: Mapping[str, Callable[..., nnx.Module]] = MappingProxyType(
+    {
+        "none": lambda c, rngs: NoHead(),
+        "masked_lm": lambda c, rngs: MaskedLMHead(
+            c.width, c.vocab, c.head_activation, c.norm_epsilon, c.precision, rngs
+        ),
+        "pooled_classification": lambda c, rngs: PooledHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
+        "classification": lambda c, rngs: ClassificationHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
+        "question_answering": lambda c, rngs: AnswerHead(c.width, c.precision, rngs),
+        "token_classification": lambda c, rngs: TokenHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
+        "multiple_choice": lambda c, rngs: PooledHead(c.width, 1, c.head_dropout, c.precision, rngs),
+    }
+)

@@ -1,0 +1,103 @@
+"""Attention of bidirectional encoders, which sees masks of tokens instead of a cache.
+
+The contract of every such module: ``module(x, key_mask, global_mask, key)``, where ``key_mask`` says False of hidden tokens,
+``global_mask`` True of tokens that see and are seen by all, for a mechanism that has those, and ``key`` is the randomness of
+dropout.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from efficient_attn.kernels import RelativeBias, attend
+from efficient_attn.nn.attention import join_heads, linear, split_heads
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.ops.positions import relative_buckets
+from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.precision import Precision
+from efficient_attn.sharding import HEADS, on_mesh
+
+
+class EncoderAttention(nnx.Module):
+    """Queries, keys and values by projection, attention over a static pattern, and a projection back.
+
+    Args:
+      width: size of the residual stream.
+      heads: of queries, keys and values.
+      init: standard deviations.
+      precision: formats.
+      pattern: which tokens may see which.
+      dropout: probability of dropping an attention weight.
+      rngs: randomness of the initial parameters.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        init: Initialization,
+        precision: Precision,
+        *,
+        pattern: Pattern,
+        dropout: float,
+        rngs: nnx.Rngs,
+    ):
+        self.heads, self.pattern, self.dropout = heads, pattern, dropout
+        project = linear(precision, True, rngs)
+        self.query = project(width, width, kernel_init=init.weight(width))
+        self.key = project(width, width, kernel_init=init.weight(width))
+        self.value = project(width, width, kernel_init=init.weight(width))
+        self.output = project(width, width, kernel_init=init.residual(width))
+
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        key_mask: Bool[Array, "B T"] | None = None,
+        global_mask: Bool[Array, "B T"] | None = None,
+        key: jax.Array | None = None,
+        bias: RelativeBias | None = None,
+    ) -> Float[Array, "B T D"]:
+        """Attention among the tokens of ``x``.
+
+        Args:
+          x: the tokens.
+          key_mask: False hides a token from all.
+          global_mask: not for this attention.
+          key: randomness of the dropout; None is without.
+          bias: of the scores, by offset.
+
+        Raises:
+          ValueError: if there is a global mask.
+        """
+        if global_mask is not None:
+            raise ValueError("this attention has no global tokens, got a global mask; leave it out")
+        query, keys, value = (split_heads(p(x), self.heads) for p in (self.query, self.key, self.value))
+        dropped: dict[str, Any] = {} if key is None else {"dropout_rate": self.dropout, "dropout_key": key}
+        shard = on_mesh(HEADS)
+        mixed = attend(query, keys, value, self.pattern, key_mask=key_mask, bias=bias, query_spec=shard, **dropped)
+        return self.output(join_heads(mixed))
+
+
+class BucketedBias(nnx.Module):
+    """A bias of the attention scores, learned for each head and bucket of offsets; all layers share one.
+
+    Args:
+      buckets: of ``relative_buckets``.
+      longest: the same.
+      heads: of the attention.
+      init: standard deviations.
+      rngs: randomness of the initial parameters.
+    """
+
+    def __init__(self, buckets: int, longest: int, heads: int, init: Initialization, *, rngs: nnx.Rngs):
+        self.longest = longest
+        self.table = nnx.Param(init.position(heads, 1)(rngs.params(), (buckets, heads)))
+
+    def __call__(self, tokens: int) -> RelativeBias:
+        """The bias of a text of so many tokens: a column for each offset, never one for each pair."""
+        offsets = np.arange(1 - tokens, tokens)
+        rows = relative_buckets(offsets, self.table.shape[0], self.longest)
+        return RelativeBias(self.table[...][rows].T, first=1 - tokens)
