@@ -5,6 +5,8 @@ References:
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -12,7 +14,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.block import Block, NormPlace
+from efficient_attn.nn.attention import Attention
+from efficient_attn.nn.block import AttentionBlock, Block, FeedForwardBlock, NormPlace
 from efficient_attn.nn.cache import slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import (
@@ -26,7 +29,10 @@ from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization, Scheme
 from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse
 from efficient_attn.nn.reversible_stack import ReversibleStack
-from efficient_attn.nn.stack import Caches, Remat, Stack
+from efficient_attn.nn.span_attention import AdaptiveSpan
+from efficient_attn.nn.stack import Remat, Stack
+from efficient_attn.nn.sublayer_stack import AnyCaches, SublayerStack
+from efficient_attn.nn.sublayers import Unit, check_order, sandwich_order
 from efficient_attn.patterns.algebra import PerHead
 from efficient_attn.precision import Precision
 
@@ -57,6 +63,9 @@ class DecoderConfig:
     """Whether the projections of the attention add one."""
     positions: Positions = RotaryPositions()
     norm: NormPlace = "pre"
+    order: str | None = None
+    """Attentions and feed-forwards from bottom to top, as letters s and f with as many parameters as ``depth`` of each; None: in
+    turn. See ``sandwich_order``, ``balanced_order`` and ``matched_order`` of ``nn.sublayers``."""
     residual: Literal["plain", "reversible"] = "plain"
     """``reversible``: two residual streams, side by side before the logits, whose activations the backward pass rebuilds."""
     activation: Activation = "quick_gelu"
@@ -106,6 +115,12 @@ class DecoderConfig:
         for name in ("ff_stretch", "logits_stretch"):
             if (stretch := getattr(self, name)) is not None and stretch < 1:
                 raise ValueError(f"{name} must be at least 1 token, or None; got {stretch}")
+        if self.order is not None:
+            check_order(self.order, self.depth)
+            if self.residual == "reversible" or isinstance(self.attention, AdaptiveSpan):
+                raise ValueError(
+                    "a reversible stack, and one with adaptive spans, has its sublayers in turn: order must be None"
+                )
         if self.residual == "reversible" and (self.norm != "pre" or self.remat != "none" or self.logits == "tied"):
             raise ValueError(
                 "a reversible stack has norm='pre', remat='none' and untied logits, got "
@@ -128,6 +143,17 @@ class DecoderConfig:
         return self.heads if self.key_heads is None else self.key_heads
 
 
+def _stack(
+    config: DecoderConfig, make_block: Callable[[Unit, int, nnx.Rngs], Block], key: jax.Array
+) -> Stack | SublayerStack:
+    """The blocks; in the ordinary order, however that is written, a ``Stack``."""
+    patterns = config.attention.parsed()
+    if config.order is not None and config.order != sandwich_order(config.depth, 0):
+        return SublayerStack(make_block, config.order, patterns, config.remat, key)
+    make_stack = ReversibleStack if config.residual == "reversible" else Stack
+    return make_stack(functools.partial(make_block, "sf"), config.depth, patterns, config.remat, key)
+
+
 class Decoder(nnx.Module):
     """A language model: each token's distribution given those before it."""
 
@@ -140,8 +166,8 @@ class Decoder(nnx.Module):
 
         streams = 2 if config.residual == "reversible" else 1
 
-        def make_block(place: int, rngs: nnx.Rngs) -> Block:
-            attention = MODULES[type(config.attention)](config.attention, place)(
+        def attention(place: int, rngs: nnx.Rngs) -> Attention:
+            return MODULES[type(config.attention)](config.attention, place)(
                 config.width,
                 config.heads,
                 config.value_heads,
@@ -153,7 +179,9 @@ class Decoder(nnx.Module):
                 bias=config.attention_bias,
                 rngs=rngs,
             )
-            feedforward = FeedForward(
+
+        def feedforward(rngs: nnx.Rngs) -> FeedForward:
+            return FeedForward(
                 config.width,
                 config.hidden_width,
                 config.activation,
@@ -162,14 +190,19 @@ class Decoder(nnx.Module):
                 stretch=config.ff_stretch,
                 rngs=rngs,
             )
-            return Block(attention, feedforward, config.norm, config.width, rngs=rngs)
+
+        def make_block(unit: Unit, place: int, rngs: nnx.Rngs) -> Block:
+            if unit == "s":
+                return AttentionBlock(attention(place, rngs), config.norm, config.width, rngs=rngs)
+            if unit == "f":
+                return FeedForwardBlock(feedforward(rngs), config.norm, config.width, rngs=rngs)
+            return Block(attention(place, rngs), feedforward(rngs), config.norm, config.width, rngs=rngs)
 
         rngs = nnx.Rngs(embedding_key)
         self.embedding = Embedding(
             config.vocab, config.width, config.positions, config.logits, init, streams=streams, rngs=rngs
         )
-        make_stack = ReversibleStack if config.residual == "reversible" else Stack
-        self.stack = make_stack(make_block, config.depth, config.attention.parsed(), config.remat, stack_key)
+        self.stack = _stack(config, make_block, stack_key)
         self.final_norm = (
             nnx.LayerNorm(streams * config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key))
             if config.norm == "pre"
@@ -195,14 +228,14 @@ class Decoder(nnx.Module):
         x = drop(self.embedding.shifted(tokens), self.config.dropout, keys[0])
         return self.stack(x, self.config.dropout, keys[1])
 
-    def init_cache(self, batch: int, length: int) -> Caches:
+    def init_cache(self, batch: int, length: int) -> AnyCaches:
         """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""
         self.config.check_context(length)
         return self.stack.init_caches(lambda layer, pattern: layer.empty_cache(batch, slots(pattern, length)[1]))
 
     def step(
-        self, token: Int[Array, " B"], position: Int[Array, ""], caches: Caches, length: int
-    ) -> tuple[Float[Array, "B V"], Caches]:
+        self, token: Int[Array, " B"], position: Int[Array, ""], caches: AnyCaches, length: int
+    ) -> tuple[Float[Array, "B V"], AnyCaches]:
         """Logits of the token at ``position`` given the token before it and the cache of all earlier ones.
 
         Args:

@@ -70,12 +70,7 @@ class Block(Residual):
     ) -> Float[Array, "B T D"]:
         """The block on a whole sequence; ``key`` None is without dropout."""
         keys = (None, None) if key is None else jax.random.split(key)
-        # A mechanism that draws numbers has its own: dropout's stay what they are without it.
-        own = None if key is None else jax.random.fold_in(keys[0], 1)
-        mixed, _ = self.attention.recalled(self._enter(x, self.attention_norm), pattern, own, NOTHING, None)
-        x = self._leave(x, drop(mixed, dropout, keys[0]), self.attention_norm)
-        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
-        return self._leave(x, drop(hidden, dropout, keys[1]), self.feedforward_norm)
+        return self._feed(self._attend(x, pattern, dropout, keys[0]), dropout, keys[1])
 
     def step(
         self,
@@ -88,3 +83,44 @@ class Block(Residual):
         """The block on one token, over the cache."""
         mixed, cache = self.attention.step(self._enter(x, self.attention_norm), pattern, cache, position, slot)
         return self._after(x, mixed), cache
+
+    def _attend(self, x: jax.Array, pattern: Pattern, dropout: float, key: jax.Array | None) -> jax.Array:
+        # A mechanism that draws numbers has its own: dropout's stay what they are without it.
+        own = None if key is None else jax.random.fold_in(key, 1)
+        mixed, _ = self.attention.recalled(self._enter(x, self.attention_norm), pattern, own, NOTHING, None)
+        return self._leave(x, drop(mixed, dropout, key), self.attention_norm)
+
+    def _feed(self, x: jax.Array, dropout: float, key: jax.Array | None) -> jax.Array:
+        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
+        return self._leave(x, drop(hidden, dropout, key), self.feedforward_norm)
+
+
+class AttentionBlock(Block):
+    """The first half of a block alone."""
+
+    def __init__(self, attention: Attention, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
+        self.attention, self.norm = attention, norm
+        self.attention_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
+    ) -> Float[Array, "B T D"]:
+        """Attention on a whole sequence; ``key`` None is without dropout."""
+        return self._attend(x, pattern, dropout, key)
+
+    def _after(self, x: Float[Array, "B T D"], mixed: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        return self._leave(x, mixed, self.attention_norm)
+
+
+class FeedForwardBlock(Block):
+    """The second half of a block alone: a function of each token, which needs no cache."""
+
+    def __init__(self, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
+        self.feedforward, self.norm = feedforward, norm
+        self.feedforward_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
+    ) -> Float[Array, "B T D"]:
+        """The feed-forward on any tokens; ``key`` None is without dropout."""
+        return self._feed(x, dropout, key)

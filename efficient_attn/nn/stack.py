@@ -110,7 +110,8 @@ class Stack(nnx.Module):
         return [stacked(cache) for cache in made(self.cycle)], made(self.rest)
 
     def _cycles(self) -> int:
-        return self.cycle[0].feedforward.expand.kernel.shape[0] if self.cycle else 0
+        # Every array of a cycle's block has the cycles along its first axis.
+        return jax.tree.leaves(self.cycle[0])[0].shape[0] if self.cycle else 0
 
     def _split(self, keys: jax.Array | None):
         """The layers' keys as ``[cycles, places]`` and those of the rest."""
