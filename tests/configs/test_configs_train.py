@@ -11,6 +11,7 @@ from efficient_attn.data import CopyFirst, Denoising, TextFiles
 from efficient_attn.experiment import load_config, load_variants, train
 from efficient_attn.models import EncoderConfig
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
+from efficient_attn.nn.sublayers import sandwich_order
 from efficient_attn.sequence_experiment import SequenceExperiment
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -24,10 +25,11 @@ def small_positions(positions, width):
 
 
 def small_decoder(model):
-    heads = model.heads
+    heads, depth = model.heads, len(model.attention.parsed())
     return dataclasses.replace(
         model,
-        depth=len(model.attention.parsed()),
+        depth=depth,
+        order=None if model.order is None else sandwich_order(depth, depth),
         width=8 * heads,
         qk_width=None if model.qk_width is None else 4 * heads,
         ff_width=None if model.ff_width is None else 16 * heads,
