@@ -1,4 +1,4 @@
-"""``python -m efficient_attn bench attention|training|tpu|memory|reformer``: measure, side by side with others; print a table."""
+"""``python -m efficient_attn bench``: measure attention, training and memory, side by side with others; print a table."""
 
 import dataclasses
 import importlib.util
@@ -17,7 +17,9 @@ from efficient_attn.bench import attention
 class Args:
     """What to measure."""
 
-    what: Annotated[Literal["attention", "training", "tpu", "memory", "reformer"], tyro.conf.Positional] = "attention"
+    what: Annotated[
+        Literal["attention", "training", "tpu", "memory", "reformer", "longformer"], tyro.conf.Positional
+    ] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
@@ -41,6 +43,9 @@ def main(args: Args) -> None:
         return
     if args.what == "reformer":
         _reformer(args.longest)
+        return
+    if args.what == "longformer":
+        _longformer(args.longest)
         return
     if args.longest < 4096:
         raise ValueError(f"longest must be at least 4096 tokens, got {args.longest}")
@@ -106,6 +111,20 @@ def _reformer(longest: int) -> None:
     for residual in ("plain", "reversible"):
         sizes = [f"{reformer.gradient_mib(residual, depth):.0f}" for depth in reformer.DEPTHS]
         print(f"| {residual} | {' | '.join(sizes)} |", flush=True)
+
+
+def _longformer(longest: int) -> None:
+    """Longformer's attention beside that of transformers."""
+    from efficient_attn.bench import longformer
+
+    if importlib.util.find_spec("transformers") is None:
+        print("transformers is not installed: its rows are left out", file=sys.stderr)
+    print("| system | part | n | forward ms | fwd+bwd ms | us a token, fwd / both | MiB |")
+    print("|---|---|---|---|---|---|---|")
+    for row in longformer.rows(longest):
+        each = " / ".join(f"{1e3 * x / row.length:.1f}" for x in (row.forward_ms, row.both_ms))
+        times = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {each} | {row.mib:.0f}"
+        print(f"| {row.system} | {row.part} | {row.length} | {times} |", flush=True)
 
 
 def _tpu() -> None:
