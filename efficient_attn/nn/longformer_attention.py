@@ -1,15 +1,18 @@
 """Longformer's self-attention: two sets of projections around windows and global tokens."""
 
 import dataclasses
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from efficient_attn.kernels import attend
 from efficient_attn.nn.attention import join_heads, linear, split_heads
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.ops.longformer import GlobalTokens, Sight, find_globals, window_and_globals
-from efficient_attn.patterns.algebra import whole_number
+from efficient_attn.ops.longformer import GlobalTokens, Sight, attend_globally, attend_locally, find_globals
+from efficient_attn.patterns.algebra import Full, whole_number
 from efficient_attn.precision import Precision
 from efficient_attn.sharding import HEADS, on_mesh
 
@@ -110,19 +113,41 @@ class LongformerAttention(nnx.Module):
         """
         tokens = None if global_mask is None else find_globals(global_mask, key_mask, self.max_globals)
         local = tuple(split_heads(project(x), self.heads) for project in (self.query, self.key, self.value))
-        mixed = window_and_globals(
-            self.sight,
-            local,
-            None if tokens is None else self._global_rows(x, tokens),
-            tokens,
-            key_mask=key_mask,
-            dropout_rate=0.0 if key is None else self.dropout,
-            dropout_key=key,
-            query_spec=on_mesh(HEADS),
-        )
+        options = {
+            "key_mask": key_mask,
+            "dropout_rate": 0.0 if key is None else self.dropout,
+            "query_spec": on_mesh(HEADS),
+        }
+        near, far = (None, None) if key is None else jax.random.split(key)
+        mixed = attend_locally(self.sight, local, tokens, dropout_key=near, **options)
+        if tokens is not None:
+            mixed = tokens.overwrite(mixed, self._global_rows(x, tokens, dropout_key=far, **options))
         return self.output(join_heads(mixed))
 
-    def _global_rows(self, x: Float[Array, "B T D"], tokens: GlobalTokens) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Queries of the global tokens alone, and keys and values of all tokens, for them."""
-        projected = self.query_global(tokens.gather(x)), self.key_global(x), self.value_global(x)
-        return tuple(split_heads(y, self.heads) for y in projected)
+    def _global_rows(self, x: Float[Array, "B T D"], tokens: GlobalTokens, **options: Any) -> Float[Array, "B G N H"]:
+        """What the global tokens take from all tokens."""
+        query = split_heads(self.query_global(tokens.gather(x)), self.heads)
+        few = query.shape[1] < query.shape[3]
+        if few and options["dropout_rate"] == 0.0 and options["query_spec"] is None:
+            return self._few_global_rows(query, x, options["key_mask"])
+        key, value = (split_heads(project(x), self.heads) for project in (self.key_global, self.value_global))
+        return attend_globally(self.sight, (query, key, value), tokens, **options)
+
+    def _few_global_rows(
+        self, query: Float[Array, "B G N H"], x: Float[Array, "B T D"], key_mask: Bool[Array, "B T"] | None
+    ) -> Float[Array, "B G N H"]:
+        """The same without keys and values of every token, which cost more than all else where global tokens are few.
+
+            q . (x W_k + b_k) = (q W_k') . x + a constant,   sum_j p_j (x_j W_v + b_v) = (sum_j p_j x_j) W_v + b_v
+
+        so that all heads attend to the tokens themselves. Weights that dropout has touched no longer sum to 1.
+        """
+        key_kernel, value_kernel = (
+            split_heads(project.kernel[...][None].astype(x.dtype), self.heads)[0]
+            for project in (self.key_global, self.value_global)
+        )
+        tokens = x[:, :, None, :]
+        folded = jnp.einsum("bgnh,dnh->bgnd", query, key_kernel)
+        mixed = attend(folded, tokens, tokens, Full(), key_mask=key_mask, scale=query.shape[3] ** -0.5)
+        bias = self.value_global.bias[...].astype(x.dtype).reshape(self.heads, -1)
+        return jnp.einsum("bgnd,dnh->bgnh", mixed, value_kernel) + bias

@@ -76,6 +76,7 @@ def longformer_attention(
     key_mask: Bool[Any, "B T"] | None = None,
     global_mask: Bool[Any, "B T"] | None = None,
     max_globals: int = 0,
+    dropout_key: jax.Array | None = None,
     **options: Any,
 ) -> Float[Array, "B T N Hv"]:
     """Attention over a window and global tokens.
@@ -94,7 +95,8 @@ def longformer_attention(
       global_mask: True makes a token global; hidden ones are not.
       max_globals: most global tokens in a row, fixed before tracing. Traced code with more takes the first as global and the
         others as local tokens.
-      options: ``scale``, ``dropout_rate``, ``dropout_key``, ``query_spec`` and ``implementation`` of ``attend``.
+      dropout_key: as for ``attend``.
+      options: ``scale``, ``dropout_rate``, ``query_spec`` and ``implementation`` of ``attend``.
 
     Returns:
       The result of each token, in the format of ``value``.
@@ -106,53 +108,46 @@ def longformer_attention(
     Cost: O(B N T (w + max_globals) H) time, O(B N T H) extra memory, also for gradients.
     """
     tokens = None if global_mask is None else find_globals(global_mask, key_mask, max_globals)
-    projected = (global_query, global_key, global_value)
-    if tokens is not None and any(x is None for x in projected):
+    sight, local = Sight(window, dilation, causal), (query, key, value)
+    near, far = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+    output = attend_locally(sight, local, tokens, key_mask=key_mask, dropout_key=near, **options)
+    if tokens is None:
+        return output
+    if any(x is None for x in (global_query, global_key, global_value)):
         raise ValueError("global tokens need global_query, global_key and global_value, but one of these is None")
-    rows = None if tokens is None else (tokens.gather(jnp.asarray(global_query)), global_key, global_value)
-    sight = Sight(window, dilation, causal)
-    return window_and_globals(sight, (query, key, value), rows, tokens, key_mask=key_mask, **options)
+    rows = tokens.gather(jnp.asarray(global_query)), global_key, global_value
+    return tokens.overwrite(output, attend_globally(sight, rows, tokens, key_mask=key_mask, dropout_key=far, **options))
 
 
-def window_and_globals(
+def attend_locally(
     sight: Sight,
     local: tuple[Float[Any, "B T N H"], Float[Any, "B T K H"], Float[Any, "B T K Hv"]],
-    rows: tuple[Float[Any, "B G N H"], Float[Any, "B T K H"], Float[Any, "B T K Hv"]] | None,
     tokens: GlobalTokens | None,
     *,
     key_mask: Bool[Any, "B T"] | None = None,
     dropout_key: jax.Array | None = None,
     **options: Any,
 ) -> Float[Array, "B T N Hv"]:
-    """``longformer_attention`` for callers who have projected the queries of the global tokens alone.
+    """What every token takes from its window and from the global tokens, as if it were not global itself.
 
     Args:
-      sight: whom a local query sees.
-      local: queries, keys and values of local queries.
-      rows: queries of the places in ``tokens``, and the keys and values that they see; None without ``tokens``.
+      sight: whom it sees.
+      local: queries, keys and values.
       tokens: the global tokens, as ``find_globals`` gave them; None where there are none.
-      key_mask: False hides a token.
+      key_mask: False hides a token, whose own result is 0.
       dropout_key: as for ``attend``.
       options: as for ``attend``.
-
-    Returns:
-      The result of each token.
     """
-    keys = [None] * 3 if dropout_key is None else jax.random.split(dropout_key, 3)
+    near, far = (None, None) if dropout_key is None else jax.random.split(dropout_key)
     if tokens is None:
-        output = attend(*local, sight.pattern, key_mask=key_mask, dropout_key=keys[0], **options)
+        output = attend(*local, sight.pattern, key_mask=key_mask, dropout_key=near, **options)
     else:
         seen = ~tokens.mask if key_mask is None else key_mask & ~tokens.mask
-        near = attend(*local, sight.pattern, key_mask=seen, dropout_key=keys[0], return_lse=True, **options)
-        far = _of_globals(sight, local, tokens, dropout_key=keys[1], **options)
-        output, _ = merge([near, far])
-    if key_mask is not None:
-        output = jnp.where(jnp.asarray(key_mask)[:, :, None, None], output, jnp.zeros((), output.dtype))
-    if tokens is None:
+        window = attend(*local, sight.pattern, key_mask=seen, dropout_key=near, return_lse=True, **options)
+        output, _ = merge([window, _of_globals(sight, local, tokens, dropout_key=far, **options)])
+    if key_mask is None:
         return output
-    positions = {"query_positions": tokens.index} if sight.causal else {}
-    found = attend(*rows, sight.beyond, key_mask=key_mask, dropout_key=keys[2], **positions, **options)
-    return tokens.overwrite(output, found)
+    return jnp.where(jnp.asarray(key_mask)[:, :, None, None], output, jnp.zeros((), output.dtype))
 
 
 def _of_globals(
@@ -162,3 +157,24 @@ def _of_globals(
     key, value = (tokens.gather(jnp.asarray(x)) for x in local[1:])
     positions = {"key_positions": tokens.index} if sight.causal else {}
     return attend(local[0], key, value, sight.beyond, key_mask=tokens.taken, return_lse=True, **positions, **options)
+
+
+def attend_globally(
+    sight: Sight,
+    rows: tuple[Float[Any, "B G N H"], Float[Any, "B T K H"], Float[Any, "B T K Hv"]],
+    tokens: GlobalTokens,
+    **options: Any,
+) -> Float[Array, "B G N Hv"]:
+    """What the global tokens take from all tokens.
+
+    Args:
+      sight: whether later tokens are hidden.
+      rows: queries of the places in ``tokens``, and the keys and values that they see.
+      tokens: the global tokens.
+      options: as for ``attend``.
+
+    Returns:
+      The result of each place; of one that is left over, anything.
+    """
+    positions = {"query_positions": tokens.index} if sight.causal else {}
+    return attend(*rows, sight.beyond, **positions, **options)
