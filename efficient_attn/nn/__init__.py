@@ -2,6 +2,7 @@
 
 from efficient_attn.nn.attention import Attention as Attention
 from efficient_attn.nn.attention import SelfAttention as SelfAttention
+from efficient_attn.nn.bigbird_attention import BigBirdAttention as BigBirdAttention
 from efficient_attn.nn.block import Block as Block
 from efficient_attn.nn.cache import Cache as Cache
 from efficient_attn.nn.embedding import Embedding as Embedding
