@@ -19,7 +19,7 @@ from efficient_attn.models.encoder_heads import HEADS, POOLED, HeadName, Pooler
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.encoder_attention import BucketedBias
 from efficient_attn.nn.encoder_block import EncoderBlock
-from efficient_attn.nn.encoder_mechanisms import ENCODER_MODULES, EncoderMechanism
+from efficient_attn.nn.encoder_mechanisms import ENCODER_MODULES, EncoderMechanism, default_globals
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.sparse import Sparse
@@ -173,7 +173,8 @@ class Encoder(nnx.Module):
           input_ids: the tokens. Under ``jit`` one outside the vocabulary makes its text NaN, as an unknown type does.
           attention_mask: 0 or False hides a token from all; None: none is hidden. What comes out at a hidden token means
             nothing, but is finite, even where all are hidden.
-          global_attention_mask: 1 or True of tokens that see and are seen by all, for a mechanism that has them.
+          global_attention_mask: 1 or True of tokens that see and are seen by all, for a mechanism that has them. None: those
+            that released code takes for the model's head, as ``Longformer.default_globals`` says.
           token_type_ids: None: all 0.
           key: randomness of the dropout; None is evaluation.
 
@@ -190,6 +191,8 @@ class Encoder(nnx.Module):
         )
         keys = (None, None) if key is None else jax.random.split(key)
         key_mask, global_mask = (None if mask is None else mask != 0 for mask in masks)
+        if global_mask is None:
+            global_mask = default_globals(self.config.attention, self.config.head, tokens)
         hidden = self._hidden(tokens, types, key_mask, global_mask, keys[0])
         pooled = None if self.pooler is None else self.pooler(hidden)
         read = pooled if self.config.head in POOLED else hidden

@@ -1,18 +1,20 @@
 """Longformer's self-attention: two sets of projections around windows and global tokens."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels import attend
 from efficient_attn.nn.attention import join_heads, linear, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.longformer import GlobalTokens, Sight, attend_globally, attend_locally, find_globals
-from efficient_attn.patterns.algebra import Full, whole_number
+from efficient_attn.patterns.algebra import Full, Pattern, whole_number
+from efficient_attn.patterns.local import Window
 from efficient_attn.precision import Precision
 from efficient_attn.sharding import HEADS, on_mesh
 
@@ -27,6 +29,8 @@ class Longformer:
     """Distances between the tokens of a window: one for all heads, or one for each."""
     max_globals: int = 64
     """Most global tokens in a row of a batch."""
+    sep_token: int | None = None
+    """Ends the question, whose tokens are global by default where a model answers questions or chooses between texts."""
 
     def __post_init__(self):
         if not self.windows or not self.dilations or not all(self.dilations):
@@ -36,6 +40,26 @@ class Longformer:
         whole_number(self.max_globals, "max_globals", least=0)
         for layer in range(max(len(self.windows), len(self.dilations))):
             self.sight(layer)
+
+    def parsed(self) -> tuple[Pattern, ...]:
+        """Whom local queries of each layer of the cycle may see at most, global tokens apart."""
+        layers = range(math.lcm(len(self.windows), len(self.dilations)))
+        reach = [self.sight(layer).window * max(self.dilations[layer % len(self.dilations)]) for layer in layers]
+        return tuple(Window(left=n, right=n) for n in reach)
+
+    def default_globals(self, head: str, tokens: Int[Array, "B T"]) -> Bool[Array, "B T"] | None:
+        """The global tokens that released code takes where none are named; None: there are none.
+
+        The first token for a class of the text; the question, which ends at the first separator, for an answer; for a choice
+        what follows the question and two separators.
+        """
+        slot = jnp.arange(tokens.shape[1])[None]
+        if head == "classification":
+            return jnp.broadcast_to(slot == 0, tokens.shape)
+        if self.sep_token is None or head not in ("question_answering", "multiple_choice"):
+            return None
+        end = jnp.argmax(tokens == self.sep_token, axis=1)[:, None]
+        return slot < end if head == "question_answering" else slot > end + 1
 
     def sight(self, layer: int) -> Sight:
         """Whom local queries of a layer see."""

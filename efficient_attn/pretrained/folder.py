@@ -14,13 +14,14 @@ from efficient_attn.files import replacing
 from efficient_attn.models.functional import Functional
 from efficient_attn.pretrained.architecture import Architecture, Tensor
 from efficient_attn.pretrained.bert import BERT
+from efficient_attn.pretrained.longformer import LONGFORMER
 from efficient_attn.pretrained.mpnet import MPNET
 from efficient_attn.pretrained.reformer import REFORMER
 from efficient_attn.pretrained.roberta import ROBERTA
 from efficient_attn.pretrained.weights import read_pickle, read_tensors, write_tensors
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {"bert": BERT, "mpnet": MPNET, "reformer": REFORMER, "roberta": ROBERTA}
+    {"bert": BERT, "longformer": LONGFORMER, "mpnet": MPNET, "reformer": REFORMER, "roberta": ROBERTA}
 )
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"

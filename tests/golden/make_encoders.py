@@ -3,6 +3,7 @@
 Needs ``torch`` and ``transformers``; made with torch 2.13.0 and transformers 5.24.0.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,14 @@ SMALL = {
 FAMILIES = {
     "Bert": {"max_position_embeddings": 19, "type_vocab_size": 3, "pad_token_id": 0},
     "Roberta": {"max_position_embeddings": 21, "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5},
+    # Windows that differ by layer, and are wider than short texts.
+    "Longformer": {
+        "max_position_embeddings": 21,
+        "type_vocab_size": 1,
+        "pad_token_id": 1,
+        "sep_token_id": 2,
+        "attention_window": [4, 8],
+    },
     "MPNet": {"max_position_embeddings": 21, "layer_norm_eps": 1e-5},
 }
 # Shape of the tokens, which of the last row are hidden, and changes of the config.
@@ -43,6 +52,7 @@ GRADIENTS = (
     "embeddings.position_embeddings.weight",
     "encoder.layer.0.attention.self.query.weight",
     "encoder.layer.0.attention.attn.q.weight",
+    "encoder.layer.0.attention.self.value_global.weight",
     "encoder.layer.1.output.LayerNorm.weight",
     "encoder.relative_attention_bias.weight",
 )
@@ -77,7 +87,21 @@ def drawn(name: str) -> dict[str, np.ndarray]:
     if hidden.stop is None or hidden.start is None:
         tokens[mask == 0] = FAMILIES[family].get("pad_token_id", 1)
     types = {"token_type_ids": rng.integers(0, 3, shape)} if family == "Bert" else {}
-    return {"input_ids": tokens, "attention_mask": mask, **types}
+    more = global_tokens(head, tokens, rng) if family == "Longformer" else {}
+    return {"input_ids": tokens, "attention_mask": mask, **types, **more}
+
+
+def global_tokens(head: str, tokens: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Different ones in each row, hidden ones too; or separators by which the model finds its own."""
+    separator = FAMILIES["Longformer"]["sep_token_id"]
+    tokens[tokens == separator] += 1
+    if head in ("ForQuestionAnswering", "ForMultipleChoice"):
+        for row, (first, *rest) in zip(tokens.reshape(-1, tokens.shape[-1]), itertools.cycle([(1, 2, 6), (3, 4, 6)])):
+            row[[first, *rest]] = separator
+        return {}
+    if head == "ForSequenceClassification":
+        return {}
+    return {"global_attention_mask": (rng.random(tokens.shape) < 0.3).astype(int)}
 
 
 def answer(model: torch.nn.Module, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -88,7 +112,9 @@ def answer(model: torch.nn.Module, inputs: dict[str, np.ndarray]) -> dict[str, n
 
 def gradients(model: torch.nn.Module, inputs: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
     """Gradients of the logits' sum with these weights."""
-    logits = model.double()(**{key: torch.tensor(x) for key, x in inputs.items()}).logits
+    # Longformer's gradients with global tokens are NaN in double precision.
+    model = model.float() if "global_attention_mask" in inputs else model.double()
+    logits = model(**{key: torch.tensor(x) for key, x in inputs.items()}).logits
     (logits * torch.tensor(weights)).sum().backward()
     kept = {name: p for name, p in model.named_parameters() if name.endswith(GRADIENTS)}
     return {f"gradient {name}": p.grad.float().numpy() for name, p in kept.items()}

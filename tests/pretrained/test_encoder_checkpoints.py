@@ -1,4 +1,4 @@
-"""Checkpoints of BERT, RoBERTa and MPNet: the answers and gradients of ``transformers``, and files that it can read back."""
+"""Checkpoints of BERT, RoBERTa, Longformer and MPNet: the answers and gradients of ``transformers``, and files that it reads."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ from efficient_attn.pretrained.weights import read_tensors, write_tensors
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(folder.name for folder in (GOLDEN / "encoders").iterdir())
 RESULTS = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "global_attention_mask")
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def test_the_gradients_of_transformers(name):
     gradient = nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))
     named = tensors_of(model, gradient)
     found = [key.removeprefix("gradient ") for key in expected if key.startswith("gradient ")]
-    assert len(found) == (5 if name.startswith("MPNet") else 4)
+    assert len(found) == (5 if name.startswith(("MPNet", "Longformer")) else 4)
     for tensor in found:
         np.testing.assert_allclose(named[tensor], expected[f"gradient {tensor}"], atol=1e-4, err_msg=tensor)
 
@@ -90,7 +90,7 @@ def test_what_is_saved_is_what_was_loaded(name, tmp_path):
         np.testing.assert_array_equal(value, after[tensor], err_msg=tensor)
     fields, written = (json.loads((f / "config.json").read_text()) for f in (folder, tmp_path))
     lost = {"dtype", "transformers_version", "initializer_range", "use_cache", "bos_token_id", "eos_token_id"}
-    lost |= {"is_decoder", "add_cross_attention"}
+    lost |= {"is_decoder", "add_cross_attention", "onnx_export"}
     assert {k: v for k, v in fields.items() if k not in lost} == {k: written[k] for k in fields if k not in lost}
     assert ea.load_pretrained(tmp_path).config == loaded(name).config
 
