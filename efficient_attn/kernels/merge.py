@@ -45,18 +45,18 @@ def _merge_forward(outputs, lses):
     weights = tuple(jnp.exp(part - whole) for part in lses)
     output = sum(w[..., None] * o.astype(jnp.float32) for w, o in zip(weights, outputs, strict=True))
     output = output.astype(outputs[0].dtype)
-    return (output, lse), (output, weights, outputs)
+    return (output, lse), (weights, outputs)
 
 
 def _merge_backward(saved, cotangents):
-    """``dL_a = w_a (do . (o_a - o) + dL)``, ``do_a = w_a do``: by hand, because three sums over features are a third of it."""
-    output, weights, outputs = saved
+    """``do_a = w_a do``,  ``dL_a = w_a (do . o_a - sum_b w_b do . o_b + dL)``: the merged output need not be kept."""
+    weights, outputs = saved
     d_output, d_lse = cotangents
     slope = d_output.astype(jnp.float32)
-    product = lambda o: (o.astype(jnp.float32) * slope).sum(-1)  # noqa: E731
-    centre = product(output) - d_lse
+    products = [(o.astype(jnp.float32) * slope).sum(-1) for o in outputs]
+    centre = sum(w * p for w, p in zip(weights, products, strict=True)) - d_lse
     d_outputs = tuple((w[..., None] * slope).astype(o.dtype) for w, o in zip(weights, outputs, strict=True))
-    return d_outputs, tuple(w * (product(o) - centre) for w, o in zip(weights, outputs, strict=True))
+    return d_outputs, tuple(w * (p - centre) for w, p in zip(weights, products, strict=True))
 
 
 _merge.defvjp(_merge_forward, _merge_backward)
