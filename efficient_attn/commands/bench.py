@@ -19,7 +19,8 @@ class Args:
     """What to measure."""
 
     what: Annotated[
-        Literal["attention", "training", "steps", "tpu", "gpu", "memory", "reformer", "recurrent"], tyro.conf.Positional
+        Literal["attention", "training", "steps", "tpu", "gpu", "memory", "reformer", "longformer", "recurrent"],
+        tyro.conf.Positional,
     ] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
@@ -113,6 +114,20 @@ def _reformer(args: Args) -> None:
     for residual in ("plain", "reversible"):
         sizes = [f"{reformer.gradient_mib(residual, depth):.0f}" for depth in reformer.DEPTHS]
         print(f"| {residual} | {' | '.join(sizes)} |", flush=True)
+
+
+def _longformer(args: Args) -> None:
+    """Longformer's attention beside that of transformers."""
+    from efficient_attn.bench import longformer
+
+    if importlib.util.find_spec("transformers") is None:
+        print("transformers is not installed: its rows are left out", file=sys.stderr)
+    print("| system | part | n | forward ms | fwd+bwd ms | us a token, fwd / both | MiB |")
+    print("|---|---|---|---|---|---|---|")
+    for row in longformer.rows(args.longest):
+        each = " / ".join(f"{1e3 * x / row.length:.1f}" for x in (row.forward_ms, row.both_ms))
+        times = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {each} | {row.mib:.0f}"
+        print(f"| {row.system} | {row.part} | {row.length} | {times} |", flush=True)
 
 
 def _recurrent(args: Args) -> None:
@@ -224,5 +239,6 @@ _MEASURED = {
     "gpu": _gpu,
     "memory": _memory,
     "reformer": _reformer,
+    "longformer": _longformer,
     "recurrent": _recurrent,
 }

@@ -1,7 +1,9 @@
 """Attention over a union of key sets from attention over each: the results merged by their log-sum-exp."""
 
+import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -28,13 +30,33 @@ def merge(
     if not parts:
         raise ValueError("merge needs at least one (output, log-sum-exp) pair, got none")
     outputs, lses = zip(*parts, strict=True)
-    lse = jnp.stack(lses)
-    peak = jnp.max(lse, axis=0)
-    seen = ~jnp.isneginf(peak)
-    # Where nothing was seen, -inf is replaced before it meets arithmetic, or its gradient would be NaN.
-    safe = jnp.where(jnp.isneginf(lse), 0.0, lse)
-    weights = jnp.where(jnp.isneginf(lse), 0.0, jnp.exp(safe - jnp.where(seen, peak, 0.0)))
-    total = jnp.where(seen, weights.sum(0), 1.0)
-    output = sum(w[..., None] * o.astype(jnp.float32) for w, o in zip(weights, outputs, strict=True)) / total[..., None]
-    merged = jnp.where(seen, jnp.where(seen, peak, 0.0) + jnp.log(total), -jnp.inf)
-    return output.astype(outputs[0].dtype), merged
+    return _merge(outputs, lses)
+
+
+@jax.custom_vjp
+def _merge(outputs: tuple[jax.Array, ...], lses: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    return _merge_forward(outputs, lses)[0]
+
+
+def _merge_forward(outputs, lses):
+    lse = functools.reduce(jnp.logaddexp, lses)
+    # Where nothing was seen, -inf is replaced before it meets arithmetic, or differences would be NaN.
+    whole = jnp.where(jnp.isneginf(lse), 0.0, lse)
+    weights = tuple(jnp.exp(part - whole) for part in lses)
+    output = sum(w[..., None] * o.astype(jnp.float32) for w, o in zip(weights, outputs, strict=True))
+    output = output.astype(outputs[0].dtype)
+    return (output, lse), (output, weights, outputs)
+
+
+def _merge_backward(saved, cotangents):
+    """``dL_a = w_a (do . (o_a - o) + dL)``, ``do_a = w_a do``: by hand, because three sums over features are a third of it."""
+    output, weights, outputs = saved
+    d_output, d_lse = cotangents
+    slope = d_output.astype(jnp.float32)
+    product = lambda o: (o.astype(jnp.float32) * slope).sum(-1)  # noqa: E731
+    centre = product(output) - d_lse
+    d_outputs = tuple((w[..., None] * slope).astype(o.dtype) for w, o in zip(weights, outputs, strict=True))
+    return d_outputs, tuple(w * (product(o) - centre) for w, o in zip(weights, outputs, strict=True))
+
+
+_merge.defvjp(_merge_forward, _merge_backward)

@@ -21,6 +21,8 @@ from efficient_attn.patterns.block_mask import Runs, build_block_mask
 _WIDTHS = (1, 2, 4, 8)
 # Cost of visiting one slab (loop turn, small products), in keys: about 30 us on a CPU, where 128 keys take about 50.
 _VISIT_COST = 96
+# Scores of one head up to which rows over the same keys are made one: as many as a block has over a window of five.
+_TURN_SCORES = 128 * 640
 
 
 @functools.partial(
@@ -56,8 +58,24 @@ def block_sizes(q_len: int, k_len: int) -> tuple[int, int]:
 @functools.lru_cache(maxsize=256)
 def static_schedule(pattern: Pattern, q_len: int, k_len: int) -> Schedule:
     """The schedule of a pattern over slots ``0..q_len`` and ``0..k_len``: made on the host, once."""
-    block = max(block_sizes(q_len, k_len))
-    return schedule_of_runs(build_block_mask(pattern, q_len, k_len, block).plans[0].by_query, k_len, block)
+    height, width = block_sizes(q_len, k_len)
+    block = max(height, width)
+    schedule = schedule_of_runs(build_block_mask(pattern, q_len, k_len, block).plans[0].by_query, k_len, block)
+    if q_len <= block:
+        # Fewer queries than a block are one row, which need not be filled up to a block.
+        return dataclasses.replace(schedule, height=height)
+    return _taller(schedule)
+
+
+def _taller(schedule: Schedule) -> Schedule:
+    """Rows that all see the same few keys as fewer rows, for a turn of the loop costs as much as many scores."""
+    rows = len(schedule.begin)
+    if not schedule.single or (schedule.start != schedule.start[0]).any() or (schedule.low != schedule.low[0]).any():
+        return schedule
+    together = max(1, _TURN_SCORES // (schedule.height * schedule.width))
+    turns = -(-rows // together)
+    kept = {name: getattr(schedule, name)[:turns] for name in ("begin", "end", "start", "low")}
+    return dataclasses.replace(schedule, height=schedule.height * -(-rows // turns), **kept)
 
 
 def schedule_of_runs(runs: Runs, k_len: int, block: int) -> Schedule:

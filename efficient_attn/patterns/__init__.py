@@ -18,4 +18,5 @@ from efficient_attn.patterns.local import NearChunks as NearChunks
 from efficient_attn.patterns.local import Prefix as Prefix
 from efficient_attn.patterns.local import Window as Window
 from efficient_attn.patterns.scattered import BlockRandom as BlockRandom
+from efficient_attn.patterns.scattered import GivenBlocks as GivenBlocks
 from efficient_attn.patterns.scattered import Global as Global

@@ -5,6 +5,7 @@ References:
   Zaheer et al., "Big Bird: Transformers for Longer Sequences", 2020, section 2: random attention.
 """
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Iterable
@@ -106,8 +107,65 @@ def _counts(lo: Positions, hi: Positions, members: tuple[int, ...]) -> Positions
     return (jnp.searchsorted(table, hi, side="right") - jnp.searchsorted(table, lo, side="left")) * (hi >= lo)
 
 
+class _Blocks(Pattern):
+    """Each block of queries sees the whole blocks of keys that a table lists for it."""
+
+    block: int
+    length: int
+
+    @property
+    def blocks(self) -> int:
+        """Blocks along the sequence."""
+        return -(-self.length // self.block)
+
+    @abc.abstractmethod
+    def table(self) -> np.ndarray:
+        """Int ``[blocks, most]``: distinct key blocks of each query block; -1 is none."""
+
+    def allows(self, i: Positions, j: Positions) -> Flags:
+        table = self.table()
+        query_block, key_block = i // self.block, j // self.block
+        row = query_block * (query_block < self.blocks)
+        hits = [_lookup(table[:, c], row) == key_block for c in range(table.shape[1])]
+        return functools.reduce(lambda a, b: a | b, hits) & (i < self.length) & (j < self.length)
+
+    def bounds(self, box: Box) -> tuple[Flags, Flags]:
+        """Exact up to 64 rows of blocks, each of which is looked up; "some, perhaps" for taller or traced boxes."""
+        rows = self._rows_touched(box)
+        if rows is None:
+            return super().bounds(box)
+        inside = (box.q_hi < self.length) & (box.k_hi < self.length)
+        box = box.within(q=(box.q_lo, self.length - 1), k=(box.k_lo, self.length - 1))
+        first_key, last_key = box.k_lo // self.block, box.k_hi // self.block
+        width = last_key - first_key + 1
+        may, must = box.occupied() & False, box.occupied() & inside & (width <= self.table().shape[1])
+        cut, fillable = box.cut(), bool(np.any(must))
+        for r in range(rows):
+            row = box.q_lo // self.block + r
+            present = row <= box.q_hi // self.block
+            keys = [self.table()[:, c][row * present] for c in range(self.table().shape[1])]
+            hits = [(key >= first_key) & (key <= last_key) for key in keys]
+            if fillable:
+                must = must & (~present | (sum(hits) == width))
+            may = may | (present & (self._in_strip(box, row, keys) if cut else functools.reduce(np.logical_or, hits)))
+        return may & box.occupied(), must
+
+    def _rows_touched(self, box: Box) -> int | None:
+        """The most rows of blocks that any of the boxes touches; None where there are too many to look up."""
+        if not isinstance(box.q_lo, np.ndarray | np.generic | int):
+            return None
+        rows = int(np.max(np.minimum(box.q_hi, self.length - 1) // self.block - box.q_lo // self.block)) + 1
+        return max(rows, 1) if rows <= _MOST_ROWS else None
+
+    def _in_strip(self, box: Box, row: Positions, keys: list[Positions]) -> Flags:
+        """Whether one of the row's key blocks has a pair in the box, its strip of offsets included."""
+        inside = box.within(q=(row * self.block, row * self.block + self.block - 1))
+        spans = [(key * self.block, key * self.block + self.block - 1) for key in keys]
+        return functools.reduce(lambda a, b: a | b, [inside.within(k=span).occupied() for span in spans])
+
+
 @dataclasses.dataclass(frozen=True)
-class BlockRandom(Pattern):
+class BlockRandom(_Blocks):
     """Each block of queries sees ``count`` whole blocks of keys, drawn at random once and for all.
 
     Args:
@@ -131,55 +189,47 @@ class BlockRandom(Pattern):
                 f"{self.blocks} blocks (length={self.length}, block={self.block})"
             )
 
-    @property
-    def blocks(self) -> int:
-        """Blocks along the sequence."""
-        return -(-self.length // self.block)
-
     def table(self) -> np.ndarray:
         """The key blocks of each query block, ascending: int32 ``[blocks, count]``."""
         return _random_table(self.blocks, self.count, self.seed)
 
-    def allows(self, i: Positions, j: Positions) -> Flags:
-        table = self.table()
-        query_block, key_block = i // self.block, j // self.block
-        row = query_block * (query_block < self.blocks)
-        hits = [_lookup(table[:, c], row) == key_block for c in range(self.count)]
-        return functools.reduce(lambda a, b: a | b, hits) & (i < self.length) & (j < self.length)
 
-    def bounds(self, box: Box) -> tuple[Flags, Flags]:
-        """Exact up to 64 rows of blocks, each of which is looked up; "some, perhaps" for taller or traced boxes."""
-        rows = self._rows_touched(box)
-        if rows is None:
-            return super().bounds(box)
-        inside = (box.q_hi < self.length) & (box.k_hi < self.length)
-        box = box.within(q=(box.q_lo, self.length - 1), k=(box.k_lo, self.length - 1))
-        first_key, last_key = box.k_lo // self.block, box.k_hi // self.block
-        width = last_key - first_key + 1
-        may, must = box.occupied() & False, box.occupied() & inside & (width <= self.count)
-        cut, fillable = box.cut(), bool(np.any(must))
-        for r in range(rows):
-            row = box.q_lo // self.block + r
-            present = row <= box.q_hi // self.block
-            keys = [self.table()[:, c][row * present] for c in range(self.count)]
-            hits = [(key >= first_key) & (key <= last_key) for key in keys]
-            if fillable:
-                must = must & (~present | (sum(hits) == width))
-            may = may | (present & (self._in_strip(box, row, keys) if cut else functools.reduce(np.logical_or, hits)))
-        return may & box.occupied(), must
+@dataclasses.dataclass(frozen=True)
+class GivenBlocks(_Blocks):
+    """Each block of queries sees the whole blocks of keys that are listed for it.
 
-    def _rows_touched(self, box: Box) -> int | None:
-        """The most rows of blocks that any of the boxes touches; None where there are too many to look up."""
-        if not isinstance(box.q_lo, np.ndarray | np.generic | int):
-            return None
-        rows = int(np.max(np.minimum(box.q_hi, self.length - 1) // self.block - box.q_lo // self.block)) + 1
-        return max(rows, 1) if rows <= _MOST_ROWS else None
+    Args:
+      block: positions in a block, of queries and of keys.
+      lists: key blocks of each query block; as many lists as there are blocks, and a list may be empty.
+      length: tokens in the sequence; later positions see and are seen by nothing.
+    """
 
-    def _in_strip(self, box: Box, row: Positions, keys: list[Positions]) -> Flags:
-        """Whether one of the row's key blocks has a pair in the box, its strip of offsets included."""
-        inside = box.within(q=(row * self.block, row * self.block + self.block - 1))
-        spans = [(key * self.block, key * self.block + self.block - 1) for key in keys]
-        return functools.reduce(lambda a, b: a | b, [inside.within(k=span).occupied() for span in spans])
+    block: int
+    lists: tuple[tuple[int, ...], ...]
+    length: int
+
+    def __post_init__(self):
+        for name in ("block", "length"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), f"GivenBlocks.{name}", least=1))
+        lists = tuple(tuple(sorted({int(key) for key in keys})) for keys in self.lists)
+        object.__setattr__(self, "lists", lists)
+        if len(lists) != self.blocks or any(keys and not 0 <= keys[0] <= keys[-1] < self.blocks for keys in lists):
+            raise ValueError(
+                f"GivenBlocks needs {self.blocks} lists of blocks from 0 to {self.blocks - 1} (length={self.length}, "
+                f"block={self.block}), got {len(lists)} lists: {lists}"
+            )
+
+    def table(self) -> np.ndarray:
+        """The key blocks of each query block, ascending, and -1 in places left over: int32 ``[blocks, longest list]``."""
+        return _table_of(self.lists)
+
+
+@functools.lru_cache(maxsize=64)
+def _table_of(lists: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    table = np.full((len(lists), max(1, max(map(len, lists)))), -1, np.int32)
+    for row, keys in zip(table, lists, strict=True):
+        row[: len(keys)] = keys
+    return table
 
 
 def _lookup(column: np.ndarray, rows: Positions) -> Positions:

@@ -44,6 +44,14 @@ def block_random(draw):
     return P.BlockRandom(block, draw(count(1, min(3, blocks))), draw(count(0, 99)), length)
 
 
+@st.composite
+def given_blocks(draw):
+    block, length = draw(count(1, 20)), draw(count(1, LONGEST))
+    keys = st.lists(count(0, -(-length // block) - 1), max_size=3).map(tuple)
+    blocks = -(-length // block)
+    return P.GivenBlocks(block, draw(st.lists(keys, min_size=blocks, max_size=blocks).map(tuple)), length)
+
+
 positions = st.lists(count(0, LONGEST - 1), min_size=1, max_size=4)
 
 strips = st.one_of(st.builds(P.Causal), st.builds(P.Window, count(0, 40), count(0, 20)))
@@ -58,6 +66,7 @@ leaves = st.one_of(
     st.builds(P.Global, positions),
     st.builds(lambda rows, columns: P.Global(queries=rows, keys=columns), positions, positions),
     block_random(),
+    given_blocks(),
 )
 # Exact where nothing cuts a block, sound where something does.
 near_chunks = st.builds(P.NearChunks, count(1, 20), count(0, 3), count(0, 3), count(0, 6))
