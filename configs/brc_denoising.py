@@ -33,7 +33,7 @@ CONFIG = SequenceExperiment(
 _SMALL = dataclasses.replace(
     CONFIG,
     batch_size=50,
-    steps=6_000,
+    steps=3_500,
     schedule=Schedule(peak=3e-3, decay=Constant()),
     clip_norm=1.0,
     log_every=50,
