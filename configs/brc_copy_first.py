@@ -6,8 +6,11 @@ Row: Vecoven, Ernst and Drion 2021, benchmark 1, lengths 5, 300 and 600: about 1
 Command: python train.py configs/brc_copy_first.py --workdir runs/brc_copy_first
   other cells with --model.cell brc, gru or lstm; other lengths with --source.length
 Evaluation: python eval.py configs/brc_copy_first.py --workdir runs/brc_copy_first --split test
-Hardware: any, hours for the published 30,000 steps on 2 cores. Measured here: not run in full.
+Hardware: any, hours for the published steps on 2 cores. Measured here: not run in full; configs/brc_copy_first.py:small_nbrc,
+  :small_brc, :small_gru and :small_lstm (VARIANTS) have two layers of 50 units and take minutes; see docs/measurements.md.
 """
+
+import dataclasses
 
 from efficient_attn.data import CopyFirst
 from efficient_attn.models import RecurrentConfig
@@ -16,7 +19,7 @@ from efficient_attn.training import AdamW, Constant, Schedule
 
 CONFIG = SequenceExperiment(
     model=RecurrentConfig(cell="nbrc", depth=2, width=100),
-    source=CopyFirst(length=300, records=45_000, held_out=50_000),
+    source=CopyFirst(length=300, records=45_000, held_out=5_000),
     batch_size=100,
     steps=30_000,
     schedule=Schedule(peak=1e-3, decay=Constant()),
@@ -27,3 +30,17 @@ CONFIG = SequenceExperiment(
     log_every=100,
     eval_every=1_000,
 )
+
+_SMALL = dataclasses.replace(
+    CONFIG,
+    batch_size=50,
+    steps=3_000,
+    schedule=Schedule(peak=3e-3, decay=Constant()),
+    clip_norm=1.0,
+    log_every=50,
+    eval_every=500,
+)
+VARIANTS = {
+    f"small_{cell}": dataclasses.replace(_SMALL, model=RecurrentConfig(cell=cell, depth=2, width=50))
+    for cell in ("brc", "nbrc", "gru", "lstm")
+}

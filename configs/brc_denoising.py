@@ -5,8 +5,11 @@ Row: Vecoven, Ernst and Drion 2021, benchmark 2: about 1 (chance) by GRU and LST
 Command: python train.py configs/brc_denoising.py --workdir runs/brc_denoising
   other cells with --model.cell brc, gru or lstm; without silence with --source.silence 0
 Evaluation: python eval.py configs/brc_denoising.py --workdir runs/brc_denoising --split test
-Hardware: any, hours for the published 40,000 steps on 2 cores. Measured here: not run in full.
+Hardware: any, hours for the published steps on 2 cores. Measured here: not run in full; configs/brc_denoising.py:small_nbrc,
+  :small_brc, :small_gru and :small_lstm (VARIANTS) have two layers of 50 units and take minutes; see docs/measurements.md.
 """
+
+import dataclasses
 
 from efficient_attn.data import Denoising
 from efficient_attn.models import RecurrentConfig
@@ -26,3 +29,17 @@ CONFIG = SequenceExperiment(
     log_every=100,
     eval_every=1_000,
 )
+
+_SMALL = dataclasses.replace(
+    CONFIG,
+    batch_size=50,
+    steps=3_500,
+    schedule=Schedule(peak=3e-3, decay=Constant()),
+    clip_norm=1.0,
+    log_every=50,
+    eval_every=500,
+)
+VARIANTS = {
+    f"small_{cell}": dataclasses.replace(_SMALL, model=RecurrentConfig(cell=cell, depth=2, width=50))
+    for cell in ("brc", "nbrc", "gru", "lstm")
+}

@@ -11,6 +11,7 @@ import optax
 from efficient_attn import training
 from efficient_attn.models import Functional
 from efficient_attn.nn.stack import matrices
+from efficient_attn.training.metrics import TensorBoardChoice
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ _RUNS = (
 class Reading(Protocol):
     """How a model reads its data in training and evaluation. A split is what the experiment's source loads."""
 
-    def batches(self, split: Any) -> Any:
+    def batches(self, split: Any, /) -> Any:
         """The batches of every step, this process's rows of them: an object with ``at`` and ``iterate``."""
         ...
 
@@ -55,7 +56,7 @@ class Reading(Protocol):
         """From parameters and a split to scores."""
         ...
 
-    def yardstick(self, split: Any) -> dict[str, Any]:
+    def yardstick(self, split: Any, /) -> dict[str, Any]:
         """What stands beside the scores of a split."""
         ...
 
@@ -89,7 +90,7 @@ class Recipe(abc.ABC):
     checkpoint_every: int = 1000
     keep: training.Keep = dataclasses.field(default_factory=training.Keep)
     profile_steps: training.Profile | None = None
-    tensorboard: training.metrics.TensorBoardChoice = "auto"
+    tensorboard: TensorBoardChoice = "auto"
 
     def __post_init__(self):
         for name in ("batch_size", "steps", "accumulation"):

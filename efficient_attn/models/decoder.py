@@ -7,7 +7,7 @@ References:
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -234,7 +234,7 @@ class Decoder(nnx.Module):
         return self.stack.init_caches(lambda layer, pattern: layer.empty_cache(batch, slots(pattern, length)[1]))
 
     def step(
-        self, token: Int[Array, " B"], position: Int[Array, ""], caches: AnyCaches, length: int
+        self, token: Int[Array, " B"], position: Int[Array, ""], caches: Any, length: int
     ) -> tuple[Float[Array, "B V"], AnyCaches]:
         """Logits of the token at ``position`` given the token before it and the cache of all earlier ones.
 

@@ -56,7 +56,7 @@ class Attention(nnx.Module):
     @abc.abstractmethod
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Any, position: Int[Array, ""], slot: Int[Array, ""]
-    ) -> tuple[Float[Array, "B 1 D"], Cache]:
+    ) -> tuple[Float[Array, "B 1 D"], AnyCache]:
         """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
 
     def _back(self, mixed: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:

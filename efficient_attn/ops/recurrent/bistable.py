@@ -118,7 +118,8 @@ def mix(gates: Three, state: Float[Array, "*T B H"]) -> Float[Array, "*T B H"]:
 def project(inputs: Float[Array, "B T I"], parameters: Bistable) -> Three:
     """The products with the input for a, c and h, biases included, for all times: ``[T, B, H]`` each, at least float32."""
     p = parameters
-    return multiply(inputs, (p.input_a, p.bias_a), (p.input_c, p.bias_c), (p.input_h, None))
+    a, c, h = multiply(inputs, (p.input_a, p.bias_a), (p.input_c, p.bias_c), (p.input_h, None))
+    return a, c, h
 
 
 def multiply(inputs: Float[Array, "B T I"], *affine: tuple[jax.Array, jax.Array | None]) -> tuple[jax.Array, ...]:
