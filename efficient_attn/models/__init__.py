@@ -2,6 +2,7 @@
 
 from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.choice import encoder_of as encoder_of
+from efficient_attn.models.conversion import longformer_of as longformer_of
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
 from efficient_attn.models.encoder import Encoder as Encoder
@@ -20,3 +21,4 @@ from efficient_attn.nn.mechanisms import Sparse as Sparse
 from efficient_attn.nn.mechanisms import Synthesizer as Synthesizer
 from efficient_attn.nn.recurrent_mixing import Recurrent as Recurrent
 from efficient_attn.nn.span_attention import AdaptiveSpan as AdaptiveSpan
+from efficient_attn.nn.sublayers import sandwich_order as sandwich_order
