@@ -1,5 +1,6 @@
 """Which tokens are global: as many places as a program has room for, and which of them are taken."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -11,11 +12,9 @@ from efficient_attn.patterns.algebra import whole_number
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["mask", "index"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
 class GlobalTokens:
     """The global tokens of each row of a batch: ``G`` places, a number that is known before the program runs."""
-
-    def __init__(self, mask: Any, index: Any):
-        self.mask, self.index = mask, index
 
     mask: Any
     """bool ``[B, T]``: which tokens have a place."""
@@ -35,7 +34,7 @@ class GlobalTokens:
     def overwrite(self, x: Float[Array, "B T *rest"], rows: Float[Array, "B G *rest"]) -> Float[Array, "B T *rest"]:
         """``x`` with the places' rows at their tokens."""
         batch = jnp.arange(x.shape[0])[:, None]
-        return x.at[batch, self.index].set(rows, mode="drop", unique_indices=False)
+        return x.at[batch, self.index].set(rows, mode="drop")
 
 
 def find_globals(
