@@ -15,4 +15,5 @@ from efficient_attn.nn.mechanisms import LSH as LSH
 from efficient_attn.nn.mechanisms import AdaptivelySparse as AdaptivelySparse
 from efficient_attn.nn.mechanisms import Sparse as Sparse
 from efficient_attn.nn.mechanisms import Synthesizer as Synthesizer
+from efficient_attn.nn.moe import Experts as Experts
 from efficient_attn.nn.span_attention import AdaptiveSpan as AdaptiveSpan

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float, Int
 from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.cache import AnyCache
 from efficient_attn.nn.dropout import drop
-from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import NOTHING
 from efficient_attn.patterns.algebra import Pattern
 
@@ -31,7 +30,7 @@ class Residual(nnx.Module):
     def __init__(
         self,
         attention: nnx.Module,
-        feedforward: FeedForward,
+        feedforward: nnx.Module,
         norm: NormPlace,
         width: int,
         *,
@@ -70,12 +69,18 @@ class Block(Residual):
     ) -> Float[Array, "B T D"]:
         """The block on a whole sequence; ``key`` None is without dropout."""
         keys = (None, None) if key is None else jax.random.split(key)
-        # A mechanism that draws numbers has its own: dropout's stay what they are without it.
-        own = None if key is None else jax.random.fold_in(keys[0], 1)
-        mixed, _ = self.attention.recalled(self._enter(x, self.attention_norm), pattern, own, NOTHING, None)
-        x = self._leave(x, drop(mixed, dropout, keys[0]), self.attention_norm)
+        x = self._attended(x, pattern, dropout, keys[0])
         hidden = self.feedforward(self._enter(x, self.feedforward_norm))
         return self._leave(x, drop(hidden, dropout, keys[1]), self.feedforward_norm)
+
+    def _attended(
+        self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
+    ) -> Float[Array, "B T D"]:
+        """The residual stream after the first sublayer."""
+        # A mechanism that draws numbers has its own: dropout's stay what they are without it.
+        own = None if key is None else jax.random.fold_in(key, 1)
+        mixed, _ = self.attention.recalled(self._enter(x, self.attention_norm), pattern, own, NOTHING, None)
+        return self._leave(x, drop(mixed, dropout, key), self.attention_norm)
 
     def step(
         self,

@@ -20,16 +20,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops import routing
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import constrain, on_mesh
+from efficient_attn.sharding import constrain, fitting
 
-# How groups lie before and after the rows are sent to their experts: [G S D] and [G E C D].
-_GROUPS, _EXPERTS = jax.P(("data", "expert"), None, None), jax.P("data", "expert", None, None)
-_WEIGHTS = jax.P("expert", None, None)
+# How groups lie before and after the rows are sent to their experts: [G S D] and [G E C D]; and the experts' matrices.
+_GROUPS, _EXPERTS, _WEIGHTS = jax.P(("data", "expert")), jax.P("data", "expert"), jax.P("expert")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,8 +40,8 @@ class Experts:
     """Layers from one mixture to the next; 2: every other one, the first of them the second layer."""
     hidden: int | None = None
     """Size of an expert's hidden layer; None: that of the feed-forward network it replaces. Half of that costs a token the same."""
-    router: Literal["top2", "switch"] = "top2"
-    """Choices of a token: two, the second at random where it is weak, or one."""
+    router: Literal["top2", "switch", "expert_choice"] = "top2"
+    """Choices of a token: two, the second at random where it is weak, or one; a decoder cannot have ``expert_choice``."""
     capacity: routing.Rule = "paper"
     """Rule for the tokens of a group that an expert takes."""
     capacity_factor: float | None = None
@@ -69,7 +67,7 @@ class Experts:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if min(self.auxiliary, self.z) < 0:
             raise ValueError(f"auxiliary and z are coefficients of losses, got {self.auxiliary} and {self.z}")
-        routing.capacity(self.capacity, self.group, self.number, self.choices, self.capacity_factor)
+        self.room(self.group)
 
     @property
     def choices(self) -> int:
@@ -80,6 +78,10 @@ class Experts:
         """Groups of a row of ``tokens``, and the tokens of each; the last may end in padding."""
         size = min(self.group, tokens)
         return -(-tokens // size), size
+
+    def room(self, size: int) -> int:
+        """Tokens that an expert takes of a group of ``size``: never more than there are, whatever the rule rounds up to."""
+        return min(size, routing.capacity(self.capacity, size, self.number, self.choices, self.capacity_factor))
 
 
 class Routed(NamedTuple):
@@ -111,7 +113,7 @@ class ExpertLinear(nnx.Module):
 
     def __call__(self, x: Float[Array, "G E C I"]) -> Float[Array, "G E C O"]:
         """Each expert's rows through its own matrix."""
-        kernel = constrain(self.kernel[...].astype(self.compute), on_mesh(_WEIGHTS, self.kernel.shape))
+        kernel = constrain(self.kernel[...].astype(self.compute), fitting(_WEIGHTS, self.kernel.shape))
         return jnp.einsum("gecd,edf->gecf", x.astype(self.compute), kernel)
 
 
@@ -146,48 +148,43 @@ class MoE(nnx.Module):
         self.expand = ExpertLinear(experts.number, width, inner, init.weight(width), precision, rngs)
         self.contract = ExpertLinear(experts.number, inner, width, init.residual(inner), precision, rngs)
 
-    def __call__(
-        self, x: Float[Array, "B T D"], dropout: float = 0.0, key: jax.Array | None = None
-    ) -> Float[Array, "B T D"]:
-        """The mixture on every token; 0 where no chosen expert had room. ``key`` as in ``routed``."""
-        return self.routed(x, None, dropout, key)[0]
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """The mixture on every token, with all second choices; 0 where no chosen expert had room."""
+        return self.routed(x, None, None)[0]
 
     def routed(
-        self, x: Float[Array, "B T D"], valid: Bool[Array, "B T"] | None, dropout: float, key: jax.Array | None
+        self, x: Float[Array, "B T D"], valid: Bool[Array, "B T"] | None, key: jax.Array | None
     ) -> tuple[Float[Array, "B T D"], Routed]:
         """The mixture, and what was seen of its routing.
 
         Args:
           x: the tokens.
           valid: False of padding, which is not routed; None: there is none.
-          dropout: probability of dropping a hidden feature.
-          key: randomness of dropout and of second choices; None drops nothing.
+          key: randomness of second choices; None keeps all.
         """
-        keys = (None, None) if key is None else jax.random.split(key)
         batch, tokens, _ = x.shape
         groups, size = self.experts.groups(tokens)
         padding = ((0, 0), (0, groups * size - tokens))
         known = jnp.ones((batch, tokens), bool) if valid is None else valid
         known = jnp.pad(known, padding).reshape(-1, size)
         x = jnp.pad(x, (*padding, (0, 0))).reshape(-1, size, x.shape[-1])
-        x = constrain(x, on_mesh(_GROUPS, x.shape))
-        y, seen = self._grouped(x, known, dropout, keys)
+        x = constrain(x, fitting(_GROUPS, x.shape))
+        y, seen = self._grouped(x, known, key)
         return y.reshape(batch, groups * size, -1)[:, :tokens], seen
 
-    def _grouped(self, x: Float[Array, "G S D"], valid: Bool[Array, "G S"], dropout: float, keys):
+    def _grouped(self, x: Float[Array, "G S D"], valid: Bool[Array, "G S"], key: jax.Array | None):
         """``routed`` on groups."""
         number = self.experts.number
         # In bfloat16 close choices would tie.
         logits = jnp.matmul(x.astype(jnp.float32), self.router[...], precision="highest")
-        choices = self._choose(logits, valid, keys[0])
-        room = routing.capacity(
-            self.experts.capacity, x.shape[1], number, self.experts.choices, self.experts.capacity_factor
-        )
+        choices = self._choose(logits, valid, key)
+        room = self.experts.room(x.shape[1])
         places = routing.place_by_sorting(choices, number, room)
         rows = routing.dispatch(x, choices, places, number, room)
-        rows = constrain(rows, on_mesh(_EXPERTS, rows.shape))
-        rows = self.contract(drop(ACTIVATIONS[self.activation](self.expand(rows)), dropout, keys[1]))
-        rows = constrain(constrain(rows, on_mesh(_EXPERTS, rows.shape)), on_mesh(_GROUPS_OF_ROWS, rows.shape))
+        rows = constrain(rows, fitting(_EXPERTS, rows.shape))
+        rows = self.contract(ACTIVATIONS[self.activation](self.expand(rows)))
+        rows = constrain(rows, fitting(_EXPERTS, rows.shape))
+        rows = constrain(rows, fitting(_GROUPS, rows.shape))
         first = jax.nn.one_hot(choices.expert[..., 0], number) * choices.wanted[..., :1]
         seen = Routed(
             choices.auxiliary.sum(),
