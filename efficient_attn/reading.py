@@ -20,6 +20,7 @@ from efficient_attn.models.segment_decoder import (
     resize,
 )
 from efficient_attn.tasks.language_modelling import LanguageModelling, score, score_step
+from efficient_attn.tasks.routed_modelling import RoutedModelling
 from efficient_attn.tasks.segment_modelling import SegmentModelling, score_segments, segment_score_step
 
 Evaluator = Callable[[Any, data.TokenStream], dict[str, Any]]
@@ -53,6 +54,9 @@ class Windows:
 
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
+        if self.model.experts is not None:
+            routed = RoutedModelling(decoder_of(self.model), self.label_smoothing, training.Mean, self.model)
+            return {"objective": routed, "tokens": "loss"}
         return {"objective": LanguageModelling(decoder_of(self.model), self.label_smoothing, training.Mean)}
 
     def constraint(self) -> Callable[[Any], Any] | None:

@@ -6,13 +6,14 @@ References:
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.block import AttentionBlock, Block, FeedForwardBlock, NormPlace
@@ -28,12 +29,14 @@ from efficient_attn.nn.embedding import (
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization, Scheme
 from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse
+from efficient_attn.nn.moe import Experts, MoE, Routed
 from efficient_attn.nn.reversible_stack import ReversibleStack
+from efficient_attn.nn.routed_block import RoutedBlock, add_routed
 from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.stack import Remat, Stack
 from efficient_attn.nn.sublayer_stack import AnyCaches, SublayerStack
 from efficient_attn.nn.sublayers import Unit, check_order, sandwich_order
-from efficient_attn.patterns.algebra import PerHead
+from efficient_attn.patterns.algebra import Pattern, PerHead
 from efficient_attn.precision import Precision
 
 
@@ -55,6 +58,8 @@ class DecoderConfig:
     """Size of all value heads together, were there as many as query heads; None: ``width``."""
     ff_width: int | None = None
     """Size of the feed-forward's hidden layer; None: ``4 * width``."""
+    experts: Experts | None = None
+    """Layers whose feed-forward network is a mixture of experts; None: none is."""
     vocab: int = 256
     """Distinct tokens."""
     attention: Mechanism = dataclasses.field(default_factory=Sparse)
@@ -121,11 +126,32 @@ class DecoderConfig:
                 raise ValueError(
                     "a reversible stack, and one with adaptive spans, has its sublayers in turn: order must be None"
                 )
+        if self.experts is not None and self.depth < self.experts.every:
+            raise ValueError(f"no layer of {self.depth} is a mixture where every={self.experts.every}")
+        unmixed = self.residual == "reversible" or self.ff_stretch is not None or type(self.attention) not in MODULES
+        unmixed = unmixed or self.order is not None
+        if self.experts is not None and unmixed:
+            raise ValueError(
+                "a mixture of experts needs residual='plain', ff_stretch=None, order=None and an attention without a memory, got "
+                f"{self.residual!r}, {self.ff_stretch}, {self.order!r} and {type(self.attention).__name__}"
+            )
         if self.residual == "reversible" and (self.norm != "pre" or self.remat != "none" or self.logits == "tied"):
             raise ValueError(
                 "a reversible stack has norm='pre', remat='none' and untied logits, got "
                 f"norm={self.norm!r}, remat={self.remat!r}, logits={self.logits!r}"
             )
+
+    @property
+    def cycle(self) -> tuple[Pattern, ...]:
+        """The patterns of the layers, as often as it takes until mixtures of experts repeat too."""
+        patterns = self.attention.parsed()
+        every = 1 if self.experts is None else self.experts.every
+        return patterns * (math.lcm(len(patterns), every) // len(patterns))
+
+    @property
+    def mixtures(self) -> int:
+        """Layers that are mixtures of experts."""
+        return 0 if self.experts is None else self.depth // self.experts.every
 
     @property
     def query_width(self) -> int:
@@ -151,7 +177,7 @@ def _stack(
     if config.order is not None and config.order != sandwich_order(config.depth, 0):
         return SublayerStack(make_block, config.order, patterns, config.remat, key)
     make_stack = ReversibleStack if config.residual == "reversible" else Stack
-    return make_stack(functools.partial(make_block, "sf"), config.depth, patterns, config.remat, key)
+    return make_stack(functools.partial(make_block, "sf"), config.depth, config.cycle, config.remat, key)
 
 
 class Decoder(nnx.Module):
@@ -167,7 +193,7 @@ class Decoder(nnx.Module):
         streams = 2 if config.residual == "reversible" else 1
 
         def attention(place: int, rngs: nnx.Rngs) -> Attention:
-            return MODULES[type(config.attention)](config.attention, place)(
+            return MODULES[type(config.attention)](config.attention, place % len(config.attention.parsed()))(
                 config.width,
                 config.heads,
                 config.value_heads,
@@ -180,22 +206,19 @@ class Decoder(nnx.Module):
                 rngs=rngs,
             )
 
+        sizes = (config.width, config.hidden_width, config.activation, init, config.precision)
+
         def feedforward(rngs: nnx.Rngs) -> FeedForward:
-            return FeedForward(
-                config.width,
-                config.hidden_width,
-                config.activation,
-                init,
-                config.precision,
-                stretch=config.ff_stretch,
-                rngs=rngs,
-            )
+            return FeedForward(*sizes, stretch=config.ff_stretch, rngs=rngs)
 
         def make_block(unit: Unit, place: int, rngs: nnx.Rngs) -> Block:
             if unit == "s":
                 return AttentionBlock(attention(place, rngs), config.norm, config.width, rngs=rngs)
             if unit == "f":
                 return FeedForwardBlock(feedforward(rngs), config.norm, config.width, rngs=rngs)
+            if config.experts is not None and (place + 1) % config.experts.every == 0:
+                mixture = MoE(config.experts, *sizes, rngs=rngs)
+                return RoutedBlock(attention(place, rngs), mixture, config.norm, config.width, rngs=rngs)
             return Block(attention(place, rngs), feedforward(rngs), config.norm, config.width, rngs=rngs)
 
         rngs = nnx.Rngs(embedding_key)
@@ -221,12 +244,31 @@ class Decoder(nnx.Module):
         """
         return self.logits(self.hidden(tokens, key))
 
-    def hidden(self, tokens: Int[Array, "B T"], key: jax.Array | None = None) -> Float[Array, "B T width"]:
-        """What ``logits`` makes the logits of; arguments as in ``__call__``."""
+    def hidden(
+        self, tokens: Int[Array, "B T"], key: jax.Array | None = None, valid: Bool[Array, "B T"] | None = None
+    ) -> Float[Array, "B T width"]:
+        """What ``logits`` makes the logits of; arguments as in ``__call__``, and as in ``routed``."""
+        if self.config.experts is not None:
+            return self.routed(tokens, valid, key)[0]
+        x, key = self._embedded(tokens, key)
+        return self.stack(x, self.config.dropout, key)
+
+    def routed(
+        self, tokens: Int[Array, "B T"], valid: Bool[Array, "B T"] | None, key: jax.Array | None = None
+    ) -> tuple[Float[Array, "B T width"], Routed]:
+        """``hidden`` of a model with experts, and what was seen of routing; ``valid`` is False of padding, which is not routed."""
+        x, key = self._embedded(tokens, key)
+        dropout, nothing = self.config.dropout, Routed.nothing(self.config.experts.number)
+        each = lambda block, pattern, state, key: add_routed(state, block, valid, pattern, dropout, key)  # noqa: E731
+        return self.stack.run((x, nothing), key, each)
+
+    def _embedded(
+        self, tokens: Int[Array, "B T"], key: jax.Array | None
+    ) -> tuple[Float[Array, "B T D"], jax.Array | None]:
+        """The beginning of the residual stream, and the key of the stack."""
         self.config.check_context(tokens.shape[1])
         keys = (None, None) if key is None else jax.random.split(key)
-        x = drop(self.embedding.shifted(tokens), self.config.dropout, keys[0])
-        return self.stack(x, self.config.dropout, keys[1])
+        return drop(self.embedding.shifted(tokens), self.config.dropout, keys[0]), keys[1]
 
     def init_cache(self, batch: int, length: int) -> AnyCaches:
         """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""
@@ -245,12 +287,12 @@ class Decoder(nnx.Module):
           length: as in ``init_cache``.
 
         Returns:
-          Logits, equal to that row of ``__call__``, and the new cache.
+          Logits, equal to that row of ``__call__`` (with experts: where they had room for every choice), and the new cache.
 
         Cost: a product with each parameter, and attention over the slots of the cache.
         """
         x = self.embedding.one(token, position)
-        now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.config.attention.parsed())
+        now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.config.cycle)
         x, caches = self.stack.step(x, caches, position, now)
         return self.logits(x)[:, 0], caches
 

@@ -31,7 +31,7 @@ class Residual(nnx.Module):
     def __init__(
         self,
         attention: nnx.Module,
-        feedforward: FeedForward,
+        feedforward: nnx.Module,
         norm: NormPlace,
         width: int,
         *,

@@ -54,11 +54,11 @@ class Stack(nnx.Module):
         """All blocks on a whole sequence."""
         return self.run(x, key, lambda block, pattern, x, key: block(x, pattern, dropout, key))
 
-    def run(self, x: Float[Array, "B T D"], key: jax.Array | None, each: "Run") -> Float[Array, "B T D"]:
+    def run(self, x: Any, key: jax.Array | None, each: "Run") -> Any:
         """All blocks on a whole sequence, each as ``each`` calls it.
 
         Args:
-          x: the beginning of the residual stream.
+          x: the beginning of the residual stream, and of whatever else goes from block to block.
           key: split into one for each block; None is without.
           each: the residual stream after a block, from the block, its entry of the cycle, the stream before, and its key.
         """
@@ -143,6 +143,6 @@ def matrices(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(marked, params)
 
 
-Run = Callable[[Any, Any, jax.Array, jax.Array | None], jax.Array]
+Run = Callable[[Any, Any, Any, jax.Array | None], Any]
 
 Caches = tuple[list[AnyCache], list[AnyCache]]

@@ -9,4 +9,5 @@ from efficient_attn.ops import lsh as lsh
 from efficient_attn.ops import positions as positions
 from efficient_attn.ops import recurrent as recurrent
 from efficient_attn.ops import reversible as reversible
+from efficient_attn.ops import routing as routing
 from efficient_attn.ops import synthesizer as synthesizer

@@ -108,7 +108,9 @@ def score_step(model: Functional[Decoder], rows: Any = None, whole: Any = None):
             logits = decoder.logits(hidden)
             return jnp.stack([cross_entropy(logits, targets), jnp.argmax(logits, axis=-1) == targets], axis=-1)
 
-        judged = over_stretches(judge, decoder.config.logits_stretch, decoder.hidden(tokens), tokens)
+        judged = over_stretches(
+            judge, decoder.config.logits_stretch, decoder.hidden(tokens, valid=batch["valid"]), tokens
+        )
         scored = batch["scored"] & batch["valid"]
         # Per row in float32: the host adds rows up in double precision, so a long split loses nothing.
         nats, right = jnp.moveaxis(jnp.where(scored[..., None], judged, 0.0).sum(1), -1, 0)

@@ -25,6 +25,8 @@ class Objective(Protocol):
     The counts come from the batch alone and are known before the backward pass. A microbatch, or the part of a batch
     on one device, therefore divides its sums by the counts of the whole batch, and any sharding or accumulation gives
     the same number.
+
+    An objective may have ``observed``, a set of names: those terms are reported and are no part of the loss.
     """
 
     def counts(self, batch: Batch) -> dict[str, Array]:
@@ -36,6 +38,12 @@ class Objective(Protocol):
     ) -> tuple[dict[str, Mean], PyTree]:
         """Returns the terms, and the carry for the next batch; ``key`` is ``None`` for a deterministic pass."""
         ...
+
+
+def total(objective: Objective, sums: Mapping[str, Array], counts: Mapping[str, Array]) -> Array:
+    """Returns the loss: the sum of the terms' means, without those that are only observed."""
+    observed = getattr(objective, "observed", frozenset())
+    return sum((ratio(sums[name], counts[name]) for name in sums if name not in observed), jnp.zeros(()))
 
 
 def ratio(total: Array, count: Array) -> Array:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from efficient_attn.sharding import constrain
 from efficient_attn.training.ema import EMA
 from efficient_attn.training.loss_scale import DynamicLossScale
-from efficient_attn.training.objective import Batch, Mean, Objective, ratio
+from efficient_attn.training.objective import Batch, Mean, Objective, total
 from efficient_attn.training.sharding import Placement
 from efficient_attn.training.state import TrainState
 
@@ -72,7 +72,8 @@ def make_train_step(
         with jax.sharding.use_abstract_mesh(placement.mesh.abstract_mesh):
             key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
             gradients, means, carry = _gradients(objective, state, batch, key, (options.accumulation, placement.batch))
-            return _advance(optimizer, options, state, (gradients, means, carry))
+            loss = total(objective, *({name: mean[part] for name, mean in means.items()} for part in (0, 1)))
+            return _advance(optimizer, options, state, (gradients, loss, means, carry))
 
     return jax.jit(
         train_step,
@@ -112,7 +113,7 @@ def _loss(params: PyTree, batch: Batch, key: Array, carry: PyTree, objective: Ob
     if set(terms) != set(counts):
         raise ValueError(f"the objective has terms {sorted(terms)} but counts {sorted(counts)}")
     sums = {name: term.sum.astype(jnp.float32) for name, term in terms.items()}
-    return scale * sum(ratio(sums[name], counts[name]) for name in sums), (sums, carry)
+    return scale * total(objective, sums, counts), (sums, carry)
 
 
 def _gradients(objective: Objective, state: TrainState, batch: Batch, key: Array, split: tuple[int, jax.P]):
@@ -145,8 +146,7 @@ def _first_nonfinite(loss: Float[Array, ""], squares: Float[Array, " n"]) -> Int
 
 def _advance(optimizer: optax.GradientTransformation, options: StepOptions, state: TrainState, result):
     """Applies the update if it is finite; the step counts either way."""
-    gradients, means, carry = result
-    loss = sum(ratio(mean.sum, mean.count) for mean in means.values())
+    gradients, loss, means, carry = result
     squares = jnp.stack([jnp.sum(jnp.square(g.astype(jnp.float32))) for g in jax.tree.leaves(gradients)])
     nonfinite = _first_nonfinite(loss, squares)
     finite = nonfinite == CLEAN

@@ -1,0 +1,201 @@
+"""A mixture of experts in place of a feed-forward network: each token passes through the one or two that its router chooses.
+
+    y = sum over the kept choices k of g_k W2_e(k) f(W1_e(k) x)
+
+Tokens are routed in groups that never leave their row of the batch, so that neither microbatches nor the mesh change a group. Where
+the mesh has an ``expert`` axis, each of its devices holds some experts, and rows travel there and back by all-to-all.
+
+Where we differ from released code: without a key, as in evaluation and sampling, every second choice is kept.
+
+Reference:
+  Lepikhin et al., "GShard: Scaling Giant Models with Conditional Computation and Automatic Sharding", 2020, section 2.
+"""
+
+import dataclasses
+import math
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.ops import routing
+from efficient_attn.precision import Precision
+from efficient_attn.sharding import constrain, fitting
+
+# How groups lie before and after the rows are sent to their experts: [G S D] and [G E C D]; and the experts' matrices.
+_GROUPS, _EXPERTS, _WEIGHTS = jax.P(("data", "expert")), jax.P("data", "expert"), jax.P("expert")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experts:
+    """Which feed-forward networks of a model are mixtures, and how their tokens are routed."""
+
+    number: int
+    """Experts of a layer."""
+    every: int = 2
+    """Layers from one mixture to the next; 2: every other one, the first of them the second layer."""
+    hidden: int | None = None
+    """Size of an expert's hidden layer; None: that of the feed-forward network it replaces. Half of that costs a token the same."""
+    router: Literal["top2", "switch", "expert_choice"] = "top2"
+    """Choices of a token: two, the second at random where it is weak, or one; a decoder cannot have ``expert_choice``."""
+    capacity: routing.Rule = "paper"
+    """Rule for the tokens of a group that an expert takes."""
+    capacity_factor: float | None = None
+    """Factor of that rule; None: its own."""
+    group: int = 1024
+    """Tokens routed together, or all of a row that has fewer."""
+    auxiliary: float = 0.01
+    """Coefficient of the loss that balances the experts, which is 1 for each layer where they are."""
+    z: float = 0.0
+    """Coefficient of the router z-loss."""
+
+    def __post_init__(self):
+        if self.router == "expert_choice":
+            raise ValueError(
+                "experts that choose their tokens see the future of a sequence, so a decoder's router is 'top2' or "
+                "'switch', got 'expert_choice'"
+            )
+        least = 2 if self.router == "top2" else 1
+        if self.number < least:
+            raise ValueError(f"a {self.router} router needs at least {least} experts, got number={self.number}")
+        for name in ("every", "group"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if min(self.auxiliary, self.z) < 0:
+            raise ValueError(f"auxiliary and z are coefficients of losses, got {self.auxiliary} and {self.z}")
+        self.room(self.group)
+
+    @property
+    def choices(self) -> int:
+        """Experts that a token asks for."""
+        return 2 if self.router == "top2" else 1
+
+    def groups(self, tokens: int) -> tuple[int, int]:
+        """Groups of a row of ``tokens``, and the tokens of each; the last may end in padding."""
+        size = min(self.group, tokens)
+        return -(-tokens // size), size
+
+    def room(self, size: int) -> int:
+        """Tokens that an expert takes of a group of ``size``: never more than there are, whatever the rule rounds up to."""
+        return min(size, routing.capacity(self.capacity, size, self.number, self.choices, self.capacity_factor))
+
+
+class Routed(NamedTuple):
+    """Sums of what was seen of routing, over groups, tokens and layers."""
+
+    auxiliary: Float[Array, ""]
+    """Auxiliary losses of groups."""
+    z: Float[Array, ""]
+    """Router z-losses of groups."""
+    load: Float[Array, " E"]
+    """Tokens whose first choice is each expert."""
+    dropped: Float[Array, ""]
+    """Choices for which there was no room."""
+
+    @classmethod
+    def nothing(cls, experts: int) -> "Routed":
+        """The sums over no layer."""
+        zero = jnp.zeros((), jnp.float32)
+        return cls(zero, zero, jnp.zeros(experts, jnp.float32), zero)
+
+
+class ExpertLinear(nnx.Module):
+    """A product with a matrix of each expert, without a bias, as in released code."""
+
+    def __init__(self, experts: int, fan_in: int, width: int, init: nnx.Initializer, precision: Precision, rngs):
+        self.compute = jnp.dtype(precision.compute)
+        shape = (experts, fan_in, width)
+        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.dtype(precision.parameters)))
+
+    def __call__(self, x: Float[Array, "G E C I"]) -> Float[Array, "G E C O"]:
+        """Each expert's rows through its own matrix."""
+        kernel = constrain(self.kernel[...].astype(self.compute), fitting(_WEIGHTS, self.kernel.shape))
+        return jnp.einsum("gecd,edf->gecf", x.astype(self.compute), kernel)
+
+
+class MoE(nnx.Module):
+    """``experts.number`` feed-forward networks and the router that chooses among them.
+
+    Args:
+      experts: how many, and how tokens are routed.
+      width: size of the residual stream.
+      hidden: size of the hidden layer, where ``experts`` has none of its own.
+      activation: between an expert's two products.
+      init: each expert begins as a network alone would; the router at ``1 / sqrt(width)``.
+      precision: of the products; the router's are float32.
+      rngs: randomness of the initial parameters.
+    """
+
+    def __init__(
+        self,
+        experts: Experts,
+        width: int,
+        hidden: int,
+        activation: Activation,
+        init: Initialization,
+        precision: Precision,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        self.experts, self.activation = experts, activation
+        inner = hidden if experts.hidden is None else experts.hidden
+        self.router = nnx.Param(jax.random.normal(rngs.params(), (width, experts.number)) / math.sqrt(width))
+        # The initialisers are of a width given to them, not of a shape, whose first axis would count the experts in.
+        self.expand = ExpertLinear(experts.number, width, inner, init.weight(width), precision, rngs)
+        self.contract = ExpertLinear(experts.number, inner, width, init.residual(inner), precision, rngs)
+
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """The mixture on every token, with all second choices; 0 where no chosen expert had room."""
+        return self.routed(x, None, None)[0]
+
+    def routed(
+        self, x: Float[Array, "B T D"], valid: Bool[Array, "B T"] | None, key: jax.Array | None
+    ) -> tuple[Float[Array, "B T D"], Routed]:
+        """The mixture, and what was seen of its routing.
+
+        Args:
+          x: the tokens.
+          valid: False of padding, which is not routed; None: there is none.
+          key: randomness of second choices; None keeps all.
+        """
+        batch, tokens, _ = x.shape
+        groups, size = self.experts.groups(tokens)
+        padding = ((0, 0), (0, groups * size - tokens))
+        known = jnp.ones((batch, tokens), bool) if valid is None else valid
+        known = jnp.pad(known, padding).reshape(-1, size)
+        x = jnp.pad(x, (*padding, (0, 0))).reshape(-1, size, x.shape[-1])
+        x = constrain(x, fitting(_GROUPS, x.shape))
+        y, seen = self._grouped(x, known, key)
+        return y.reshape(batch, groups * size, -1)[:, :tokens], seen
+
+    def _grouped(self, x: Float[Array, "G S D"], valid: Bool[Array, "G S"], key: jax.Array | None):
+        """``routed`` on groups."""
+        number = self.experts.number
+        # In bfloat16 close choices would tie.
+        logits = jnp.matmul(x.astype(jnp.float32), self.router[...], precision="highest")
+        choices = self._choose(logits, valid, key)
+        room = self.experts.room(x.shape[1])
+        places = routing.place_by_sorting(choices, number, room)
+        rows = routing.dispatch(x, choices, places, number, room)
+        rows = constrain(rows, fitting(_EXPERTS, rows.shape))
+        rows = self.contract(ACTIVATIONS[self.activation](self.expand(rows)))
+        rows = constrain(rows, fitting(_EXPERTS, rows.shape))
+        rows = constrain(rows, fitting(_GROUPS, rows.shape))
+        first = jax.nn.one_hot(choices.expert[..., 0], number) * choices.wanted[..., :1]
+        seen = Routed(
+            choices.auxiliary.sum(),
+            routing.router_z_loss(logits, valid).sum(),
+            first.sum((0, 1)),
+            jnp.sum(choices.wanted & ~places.kept, dtype=jnp.float32),
+        )
+        return routing.combine(rows, choices, places), seen
+
+    def _choose(self, logits: Float[Array, "G S E"], valid: Bool[Array, "G S"], key) -> routing.Choices:
+        """What the router asks for."""
+        if self.experts.router == "switch":
+            return routing.switch(logits, valid=valid)
+        return routing.top2(logits, valid=valid, key=key)
