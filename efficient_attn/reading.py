@@ -56,7 +56,7 @@ class Windows:
         """What the way of reading gives a training program besides its batches."""
         if self.model.experts is not None:
             routed = RoutedModelling(decoder_of(self.model), self.label_smoothing, training.Mean, self.model)
-            return {"objective": routed, "tokens": "loss"}
+            return {"objective": routed}
         return {"objective": LanguageModelling(decoder_of(self.model), self.label_smoothing, training.Mean)}
 
     def constraint(self) -> Callable[[Any], Any] | None:

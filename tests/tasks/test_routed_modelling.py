@@ -4,9 +4,13 @@ import jax
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from efficient_attn import training
 from efficient_attn.models import Decoder, DecoderConfig, Experts, Functional
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.moe import MoE
+from efficient_attn.precision import Precision
 from efficient_attn.tasks.routed_modelling import RoutedModelling
 
 CONFIG = DecoderConfig(
@@ -51,3 +55,15 @@ def test_what_is_observed_is_no_part_of_the_loss():
     assert 0 < means["dropped"] < 1 and means["auxiliary"] > 0
     learned = np.log(13) + means["auxiliary"] + means["z"]
     np.testing.assert_allclose(nats, learned, rtol=1e-5)
+
+
+def test_rows_go_to_their_experts_by_all_to_all_and_nothing_is_gathered():
+    mesh = training.make_mesh(data=2, expert=4, devices=jax.devices()[:8])
+    form, module = nnx.split(
+        MoE(Experts(number=8, group=16), 8, 12, "relu", Initialization("code", 1), Precision(), rngs=nnx.Rngs(0))
+    )
+    rows = jax.sharding.NamedSharding(mesh, jax.P(("data", "expert")))
+    with jax.set_mesh(mesh):
+        run = jax.jit(lambda module, x: nnx.merge(form, module)(x), in_shardings=(None, rows))
+        program = run.lower(module, jax.ShapeDtypeStruct((8, 32, 8), jax.numpy.float32)).compile().as_text()
+    assert " all-to-all(" in program and " all-gather(" not in program
