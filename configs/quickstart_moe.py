@@ -4,7 +4,7 @@ Command: python train.py configs/quickstart_moe.py --workdir runs/quickstart_moe
   That has 4 experts; configs/quickstart_moe.py:experts16 has 16 and :dense none, in workdirs of their own.
 An expert's hidden layer is half as wide as the dense one, so that two experts cost a token what the dense network does.
 The published models (600B parameters, 2,048 experts, 100 languages) need an encoder-decoder and data that is not public.
-Hardware: 2 CPU cores, minutes each. Measured: docs/measurements.md.
+Hardware: 2 CPU cores, minutes each. Not measured yet.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@ Row: Press, Smith and Levy 2020: on WikiText-103, 16 of each, 18.65 +- 0.24 perp
 Command: python train.py configs/small_sandwich.py --workdir runs/small_sandwich
   That is k=2; configs/small_sandwich.py:k0, :k1, :k3 to :k5 (VARIANTS) are the others, :balanced and :matched random orders, in
   workdirs of their own. python -m efficient_attn compare runs/* then prints a table and draws the curves.
-Hardware: 2 CPU cores, a minute or two each. Measured: docs/measurements.md.
+Hardware: 2 CPU cores, minutes each. Not measured yet.
 """
 
 import dataclasses
