@@ -48,7 +48,9 @@ def why_not(problem: Problem) -> str | None:
 def too_old() -> bool:
     """Whether this machine's GPUs are older than Ampere, for which Triton no longer compiles."""
     gpus = [device for device in jax.local_devices() if device.platform == "gpu"]
-    return any(float(device.compute_capability) < 8.0 for device in gpus)
+    # "7.0" of NVIDIA's; AMD's have a name.
+    generations = [str(device.compute_capability).partition(".")[0] for device in gpus]
+    return any(generation.isdigit() and int(generation) < 8 for generation in generations)
 
 
 def _shape(settings: Settings, problem: Problem) -> Shape:
