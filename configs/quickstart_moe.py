@@ -4,6 +4,7 @@ Command: python train.py configs/quickstart_moe.py --workdir runs/quickstart_moe
   That has 4 experts; configs/quickstart_moe.py:experts16 has 16 and :dense none, in workdirs of their own.
 An expert's hidden layer is half as wide as the dense one, so that two experts cost a token what the dense network does.
 The published models (600B parameters, 2,048 experts, 100 languages) need an encoder-decoder and data that is not public.
+Data: the excerpt of Wikipedia that the gensim package ships (pip install gensim).
 Hardware: 2 CPU cores, minutes each. Not measured yet.
 """
 
@@ -39,4 +40,4 @@ def _with(experts: int) -> Experiment:
 
 
 CONFIG = _with(4)
-VARIANTS = {"dense": _DENSE, "experts4": CONFIG, "experts16": _with(16)}
+VARIANTS = {"dense": _DENSE, "experts16": _with(16)}

@@ -25,7 +25,7 @@ def small_positions(positions, width):
 
 
 def small_decoder(model):
-    heads, depth = model.heads, len(model.attention.parsed())
+    heads, depth = model.heads, len(model.cycle)
     return dataclasses.replace(
         model,
         depth=depth,
