@@ -6,7 +6,7 @@ Row: Vecoven, Ernst and Drion 2021, benchmark 3: about 11 % (chance) by GRU and 
 Command: python train.py configs/brc_mnist.py --workdir runs/brc_mnist
   other cells with --model.cell brc, gru or lstm; where the digits are with --source.path
 Evaluation: python eval.py configs/brc_mnist.py --workdir runs/brc_mnist --split test
-Hardware: any, days for the published steps on 2 cores. Measured here: not run in full; line by line, with --source.reading lines
+Hardware: any, hours for the published steps on 2 cores. Measured here: not run in full; line by line, with --source.reading lines
   --source.padding 72 --model.depth 2 --model.width 50 --batch-size 50 --steps 6000 --schedule.peak 3e-3 --clip-norm 1, it takes
   minutes; see docs/measurements.md.
 """
