@@ -61,7 +61,7 @@ BAD = {
     "implementation": (
         GOOD,
         {"implementation": "cuda"},
-        "implementation must be None or one of pallas_tpu, xla, reference",
+        "implementation must be None or one of pallas_tpu, pallas_gpu, xla, reference",
     ),
     "spec without a mesh": (GOOD, {"query_spec": jax.P("data")}, "call attend under jax.set_mesh(mesh)"),
 }
@@ -83,11 +83,11 @@ def test_what_does_not_fit_is_a_value_error(unchecked, good, change, message):
     assert message in str(raised.value)
 
 
-def test_an_implementation_that_cannot_run_says_so():
-    with pytest.raises(NotImplementedError, match=r"pallas_gpu.*has not landed yet"):
-        attend(**GOOD, implementation="pallas_gpu")
-    with pytest.raises(NotImplementedError, match=r"runs on TPUs, and this program is compiled for cpu; 'xla' runs"):
-        attend(**GOOD, implementation="pallas_tpu")
+@pytest.mark.parametrize("kind", ["tpu", "gpu"])
+def test_an_implementation_that_cannot_run_says_so(kind):
+    message = f"runs on {kind.upper()}s, and this program is compiled for cpu; 'xla' runs"
+    with pytest.raises(NotImplementedError, match=message):
+        attend(**GOOD, implementation=f"pallas_{kind}")
 
 
 def test_what_fits_passes(unchecked):
