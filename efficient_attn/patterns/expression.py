@@ -34,6 +34,7 @@ NAMES: dict[str, Callable[..., Pattern]] = {
     "Prefix": local.Prefix,
     "Global": scattered.Global,
     "BlockRandom": scattered.BlockRandom,
+    "GivenBlocks": scattered.GivenBlocks,
     "PerHead": algebra.PerHead,
 }
 _OPERATORS = {ast.BitAnd: lambda a, b: a & b, ast.BitOr: lambda a, b: a | b}
