@@ -124,7 +124,15 @@ def _imported(path: str) -> ModuleType:
 
 def load_language_model(path: str) -> Experiment:
     """As ``load_config``, of a language model only."""
-    config = load_config(path)
+    return language_model(load_config(path), path)
+
+
+def language_model(config: Recipe, path: str) -> Experiment:
+    """``config``, which ``path`` names.
+
+    Raises:
+      ValueError: if it is of no language model.
+    """
     if not isinstance(config, Experiment):
         raise ValueError(f"a config of a language model is needed, and {path} predicts from whole sequences")
     return config

@@ -1,7 +1,6 @@
 """How a language model reads its data in training and evaluation: windows drawn at random, or segments that follow each other."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,8 +81,7 @@ class Windows:
 
     def eval_rows(self, placement: training.Placement) -> int:
         """Rows of an evaluation batch; some without a token fill it up where it does not divide among the devices."""
-        devices = placement.mesh.shape["data"]
-        return math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
+        return placement.filled(self.eval_batch_size or self.batch_size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

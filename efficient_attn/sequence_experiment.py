@@ -1,7 +1,6 @@
 """An experiment with a recurrent model, which predicts from whole sequences."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -74,8 +73,7 @@ class WholeSequences:
     def evaluator(self, placement: training.Placement) -> Callable[[Any, data.Examples], dict[str, Any]]:
         """Scores splits, each process its share of the examples; compiled once."""
         step = example_score_step(self.form, self.judge, placement.batches(), placement.replicated)
-        devices = placement.mesh.shape["data"]
-        rows = math.ceil((self.eval_batch_size or self.batch_size) / devices) * devices
+        rows = placement.filled(self.eval_batch_size or self.batch_size)
 
         def evaluate(params: Any, examples: data.Examples) -> dict[str, Any]:
             batches = data.every_example(examples, rows, jax.process_index(), jax.process_count())

@@ -7,9 +7,6 @@ Backward passes give the gradients of the parameters too.
 
 import dataclasses
 import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -17,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from efficient_attn.bench.apart import measure_apart
 from efficient_attn.bench.timing import median_ms
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.longformer_attention import Longformer, LongformerAttention
@@ -87,11 +85,9 @@ def _layer(with_global: bool, length: int) -> tuple[Callable[..., jax.Array], nn
 
 def theirs(part: Part, length: int) -> Row:
     """Hugging Face's, in a process of its own, whose largest size is then its own too."""
-    command = [sys.executable, "-m", "efficient_attn.bench.torch_longformer", part, str(length)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"transformers' Longformer attention ended with {done.returncode}: {done.stderr[-2000:]}")
-    return Row(**json.loads(done.stdout.splitlines()[-1]))
+    return Row(
+        **measure_apart("efficient_attn.bench.torch_longformer", "transformers' Longformer attention", part, length)
+    )
 
 
 def rows(longest: int) -> Iterator[Row]:

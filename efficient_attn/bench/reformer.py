@@ -5,15 +5,13 @@ Both cores go from queries and values to the mixed values: the projections, equa
 
 import dataclasses
 import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
+from efficient_attn.bench.apart import measure_apart
 from efficient_attn.bench.timing import median_ms
 from efficient_attn.models import LSH, Decoder, DecoderConfig, Functional
 from efficient_attn.ops import lsh
@@ -58,11 +56,7 @@ def ours(length: int, rounds: int) -> Row:
 
 def theirs(length: int, rounds: int) -> Row:
     """Hugging Face's, in a process of its own, whose largest size is then its own too."""
-    command = [sys.executable, "-m", "efficient_attn.bench.torch_reformer", str(length), str(rounds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"transformers' LSH attention ended with {done.returncode}: {done.stderr[-2000:]}")
-    return Row(**json.loads(done.stdout.splitlines()[-1]))
+    return Row(**measure_apart("efficient_attn.bench.torch_reformer", "transformers' LSH attention", length, rounds))
 
 
 def rows(longest: int) -> Iterator[Row]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import resource
 import sys
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ import torch
 from transformers import LongformerConfig
 from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
 
+from efficient_attn.bench.apart import largest_mib
 from efficient_attn.bench.longformer import HEADS, SIZE, WINDOW, Part, Row
 from efficient_attn.bench.timing import median_ms
 
@@ -20,7 +20,7 @@ def measure(part: Part, length: int) -> Row:
     attend, parameters = _attention(part, length)
     leaves = [torch.randn(1, length, HEADS * SIZE) for _ in range(3 if part == "core" else 1)]
     slope = torch.randn(1, length, HEADS * SIZE)
-    before = _largest_mib()
+    before = largest_mib()
 
     def forward() -> None:
         with torch.no_grad():
@@ -31,7 +31,7 @@ def measure(part: Part, length: int) -> Row:
         torch.autograd.grad((attend(*own) * slope).sum(), [*own, *parameters])
 
     times = median_ms(forward, 3), median_ms(both, 3)
-    return Row("transformers", part, length, *times, _largest_mib() - before)
+    return Row("transformers", part, length, *times, largest_mib() - before)
 
 
 def _attention(part: Part, length: int) -> tuple[Callable[..., torch.Tensor], list[torch.nn.Parameter]]:
@@ -72,10 +72,6 @@ class _Ready(torch.nn.Module):
 
     def forward(self, _: torch.Tensor) -> torch.Tensor:
         return self.result.transpose(0, 1).clone()
-
-
-def _largest_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

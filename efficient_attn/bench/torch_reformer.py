@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import resource
 import sys
 
 import torch
 from transformers import ReformerConfig
 from transformers.models.reformer.modeling_reformer import LSHSelfAttention
 
+from efficient_attn.bench.apart import largest_mib
 from efficient_attn.bench.reformer import CHUNK, HEADS, SIZE, Row
 from efficient_attn.bench.timing import median_ms
 from efficient_attn.ops.lsh import bucket_factors
@@ -32,7 +32,7 @@ def measure(length: int, rounds: int) -> Row:
     layer = LSHSelfAttention(config).eval()
     layer.query_key, layer.value = torch.nn.Identity(), torch.nn.Identity()
     x, slope = (torch.randn(1, length, HEADS * SIZE) for _ in range(2))
-    before = _largest_mib()
+    before = largest_mib()
 
     def forward() -> None:
         with torch.no_grad():
@@ -43,11 +43,7 @@ def measure(length: int, rounds: int) -> Row:
         (layer(leaf).hidden_states * slope).sum().backward()
 
     times = median_ms(forward, 3), median_ms(both, 3)
-    return Row("transformers", length, rounds, *times, _largest_mib() - before)
-
-
-def _largest_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Row("transformers", length, rounds, *times, largest_mib() - before)
 
 
 if __name__ == "__main__":

@@ -69,10 +69,9 @@ def _training(args: Args) -> None:
 def _steps(args: Args) -> None:
     """Parameters and time per training step of a config and its variants, in turns."""
     from efficient_attn.bench.steps import step_times
-    from efficient_attn.experiment import load_language_model, load_variants
+    from efficient_attn.experiment import language_model, load_variants
 
-    paths = {name: f"{args.config}:{name}" if name else args.config for name in load_variants(args.config)}
-    configs = {name: load_language_model(path) for name, path in paths.items()}
+    configs = {name: language_model(config, args.config) for name, config in load_variants(args.config).items()}
     print("| variant | parameters | ms a step | tokens/s |")
     print("|---|---|---|---|")
     for name, (size, ms, rate) in step_times(configs).items():

@@ -224,3 +224,10 @@ def pad_end(x: jax.Array | None, axis: int, count: int) -> jax.Array | None:
     widths = [(0, 0)] * x.ndim
     widths[axis] = (0, count)
     return jnp.pad(x, widths)
+
+
+def no_gradient(x: Any) -> Any:
+    """The cotangent of an array that a custom gradient gives none: zeros, without bytes where it holds no real numbers."""
+    if jnp.issubdtype(jnp.result_type(x), jnp.floating):
+        return jnp.zeros(jnp.shape(x), jnp.result_type(x))
+    return np.zeros(jnp.shape(x), jax.dtypes.float0)

@@ -10,11 +10,10 @@ References:
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from efficient_attn.kernels.problem import (
     LOWEST,
@@ -22,6 +21,7 @@ from efficient_attn.kernels.problem import (
     Settings,
     Tile,
     group_products,
+    no_gradient,
     pad_end,
     tile_bias,
     tile_keep,
@@ -271,7 +271,7 @@ def _attend_backward(settings: Settings, saved, cotangents):
     turns = [_split_rows(x, schedule.height, together) for x in (problem.query, d_output, lse, centre)]
     rows = jnp.arange(len(turns[0]) * together).reshape(-1, together)
     grads, d_query = jax.lax.scan(turn, _zero_gradients(problem), (rows, *turns))
-    return jax.tree.map(_no_gradient, schedule), _cotangent(problem, _join_rows(d_query), grads)
+    return jax.tree.map(no_gradient, schedule), _cotangent(problem, _join_rows(d_query), grads)
 
 
 def _zero_gradients(problem: Problem) -> _Gradients:
@@ -281,7 +281,7 @@ def _zero_gradients(problem: Problem) -> _Gradients:
 
 def _cotangent(problem: Problem, d_query: jax.Array, grads: _Gradients) -> Problem:
     """The cotangent of every field of the problem: zero for what is not differentiable."""
-    cotangent = jax.tree.map(_no_gradient, problem)
+    cotangent = jax.tree.map(no_gradient, problem)
     changes = {
         "query": d_query,
         "key": grads.key.astype(problem.key.dtype),
@@ -291,12 +291,6 @@ def _cotangent(problem: Problem, d_query: jax.Array, grads: _Gradients) -> Probl
         field = "bias" if problem.offset_table is None else "offset_table"
         changes[field] = grads.bias.astype(getattr(problem, field).dtype)
     return cotangent.replace(**changes)
-
-
-def _no_gradient(x: Any):
-    if jnp.issubdtype(jnp.result_type(x), jnp.floating):
-        return jnp.zeros(jnp.shape(x), jnp.result_type(x))
-    return np.zeros(jnp.shape(x), jax.dtypes.float0)
 
 
 def _slab_backward(settings, problem: Problem, tiles: _Tiles, query, d_row, lse, centre, slab, carry):

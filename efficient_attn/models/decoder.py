@@ -128,9 +128,10 @@ class DecoderConfig:
                 )
         if self.experts is not None and self.depth < self.experts.every:
             raise ValueError(f"no layer of {self.depth} is a mixture where every={self.experts.every}")
-        unmixed = self.residual == "reversible" or self.ff_stretch is not None or type(self.attention) not in MODULES
-        unmixed = unmixed or self.order is not None
-        if self.experts is not None and unmixed:
+        mixable = (self.residual, self.ff_stretch, self.order) == ("plain", None, None) and type(
+            self.attention
+        ) in MODULES
+        if self.experts is not None and not mixable:
             raise ValueError(
                 "a mixture of experts needs residual='plain', ff_stretch=None, order=None and an attention without a memory, got "
                 f"{self.residual!r}, {self.ff_stretch}, {self.order!r} and {type(self.attention).__name__}"

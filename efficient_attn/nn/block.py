@@ -56,8 +56,12 @@ class Residual(nnx.Module):
 
     def _after(self, x: Float[Array, "B T D"], mixed: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """The residual stream after the attention's result and the feed-forward, without dropout."""
-        x = self._leave(x, mixed, self.attention_norm)
-        return self._leave(x, self.feedforward(self._enter(x, self.feedforward_norm)), self.feedforward_norm)
+        return self._feed(self._leave(x, mixed, self.attention_norm), 0.0, None)
+
+    def _feed(self, x: Float[Array, "B T D"], dropout: float, key: jax.Array | None) -> Float[Array, "B T D"]:
+        """The residual stream after the feed-forward; ``key`` None is without dropout."""
+        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
+        return self._leave(x, drop(hidden, dropout, key), self.feedforward_norm)
 
 
 class Block(Residual):
@@ -89,10 +93,6 @@ class Block(Residual):
         own = None if key is None else jax.random.fold_in(key, 1)
         mixed, _ = self.attention.recalled(self._enter(x, self.attention_norm), pattern, own, NOTHING, None)
         return self._leave(x, drop(mixed, dropout, key), self.attention_norm)
-
-    def _feed(self, x: jax.Array, dropout: float, key: jax.Array | None) -> jax.Array:
-        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
-        return self._leave(x, drop(hidden, dropout, key), self.feedforward_norm)
 
 
 class AttentionBlock(Block):

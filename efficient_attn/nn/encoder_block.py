@@ -34,5 +34,4 @@ class EncoderBlock(Residual):
         biased = {} if bias is None else {"bias": bias}
         mixed = self.attention(self._enter(x, self.attention_norm), key_mask, global_mask, keys[0], **biased)
         x = self._leave(x, drop(mixed, dropout, keys[1]), self.attention_norm)
-        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
-        return self._leave(x, drop(hidden, dropout, keys[2]), self.feedforward_norm)
+        return self._feed(x, dropout, keys[2])

@@ -14,9 +14,8 @@ from efficient_attn.nn.recurrent_mixing import Recurrent, RecurrentMixing
 from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.synthesizer_attention import Synthesizer, SynthesizerAttention
+from efficient_attn.nn.turns import parse_turns
 from efficient_attn.patterns.algebra import Pattern
-from efficient_attn.patterns.expression import parse
-from efficient_attn.patterns.local import Causal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,13 +40,11 @@ class LSH(Hashing):
 
     def __post_init__(self):
         super().__post_init__()
-        if "lsh" not in self.layers:
-            raise ValueError(f"LSH.layers needs an entry 'lsh', got {self.layers}")
         self.parsed()
 
     def parsed(self) -> tuple[Pattern, ...]:
         """The pattern of each layer of the cycle; that of LSH attention is ``Causal()``."""
-        return tuple(Causal() if text == "lsh" else parse(text) for text in self.layers)
+        return parse_turns("LSH", "lsh", self.layers)
 
     @property
     def longest(self) -> None:

@@ -16,9 +16,8 @@ from efficient_attn.nn.attention import Attention, linear
 from efficient_attn.nn.cache import RecurrentState
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.recurrent import CellName, RecurrentLayer
+from efficient_attn.nn.turns import parse_turns
 from efficient_attn.patterns.algebra import Pattern
-from efficient_attn.patterns.expression import parse
-from efficient_attn.patterns.local import Causal
 from efficient_attn.precision import Precision
 
 
@@ -31,13 +30,11 @@ class Recurrent:
     """A cycle: each entry is ``recurrent`` or the pattern of a layer of ordinary attention, as ``Causal() & Window(left=127)``."""
 
     def __post_init__(self):
-        if "recurrent" not in self.layers:
-            raise ValueError(f"Recurrent.layers needs an entry 'recurrent', got {self.layers}")
         self.parsed()
 
     def parsed(self) -> tuple[Pattern, ...]:
         """The pattern of each layer of the cycle; a recurrent one may see all earlier tokens."""
-        return tuple(Causal() if text == "recurrent" else parse(text) for text in self.layers)
+        return parse_turns("Recurrent", "recurrent", self.layers)
 
     @property
     def longest(self) -> None:

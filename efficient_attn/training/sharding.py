@@ -61,6 +61,11 @@ class Placement:
         """A whole copy on every device."""
         return NamedSharding(self.mesh, REPLICATED)
 
+    def filled(self, rows: int) -> int:
+        """Rows of a batch of at least ``rows`` that divides among the devices."""
+        devices = self.mesh.shape["data"]
+        return -(-rows // devices) * devices
+
     def batches(self) -> NamedSharding:
         """The sharding of a batch, the same for each of its arrays."""
         return NamedSharding(self.mesh, self.batch)

@@ -18,7 +18,7 @@ CONFIG = DecoderConfig(
 )
 
 
-def steps(*, data=1, expert=1, accumulation=1, count=1, key=True):
+def steps(*, data=1, expert=1, count=1):
     """Metrics of a few steps on a mesh; experts and groups lie over its axes."""
     model = Functional(lambda key: Decoder(CONFIG, key=key))
     objective, optimizer = RoutedModelling(model, 0.0, training.Mean, CONFIG), optax.adam(1e-2)
@@ -26,8 +26,7 @@ def steps(*, data=1, expert=1, accumulation=1, count=1, key=True):
     placement = training.Placement(mesh=mesh, batch=jax.P(("data", "expert")))
     state = training.TrainState.create(model.init(jax.random.key(0)), optimizer, jax.random.key(1))
     state = placement.put(state, optimizer)
-    options = training.StepOptions(accumulation=accumulation)
-    step = training.make_train_step(objective, optimizer, options, placement, state)
+    step = training.make_train_step(objective, optimizer, training.StepOptions(), placement, state)
     draw, found = np.random.default_rng(0), []
     with jax.set_mesh(mesh):
         for _ in range(count):

@@ -1,22 +1,22 @@
 """``attend`` by the GPU kernels: what they take and refuse, their operands, and how output and gradients belong together."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from efficient_attn.kernels import pallas_parts
 from efficient_attn.kernels.device import compiled_for
 from efficient_attn.kernels.pallas_gpu import backward, forward
 from efficient_attn.kernels.pallas_gpu.operands import Shape, pad
-from efficient_attn.kernels.pallas_gpu.tile import LOG2_E
-from efficient_attn.kernels.problem import Problem, Settings
+from efficient_attn.kernels.pallas_parts import LOG2_E, dropout_numbers
+from efficient_attn.kernels.problem import Problem, Settings, no_gradient
 from efficient_attn.kernels.xla import attend_xla
 
 # Queries, and keys, of a block: with 4 warps for heads up to 64 and 8 beyond, no register of the three kernels is spilled.
 BLOCK = 64
-_TYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
+# Features of the widest head that the compiler has registers for.
+_WIDEST = 256
 
 
 def attend_pallas_gpu(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
@@ -33,16 +33,14 @@ def attend_pallas_gpu(settings: Settings, problem: Problem) -> tuple[jax.Array, 
 
 def why_not(problem: Problem) -> str | None:
     """What in the problem the kernels cannot do; None if they can do it all."""
-    if problem.query_positions is not None or problem.key_positions is not None:
-        return "computes positions from slot numbers and takes no arrays of positions"
-    if problem.bias_first is not None:
-        return "takes a bias by pairs and no RelativeBias"
-    for name in ("query", "key", "value"):
-        if getattr(problem, name).dtype not in _TYPES:
-            return f"takes float32, bfloat16 and float16, and no {name} in {getattr(problem, name).dtype}"
-    if max(problem.query.shape[-1], problem.value.shape[-1]) > 256:
-        return f"takes heads of at most 256, and none of {max(problem.query.shape[-1], problem.value.shape[-1])}"
-    return None
+    reason = pallas_parts.why_not(problem, ("float32", "bfloat16", "float16"))
+    if reason is None and (widest := _widest(problem)) > _WIDEST:
+        return f"takes heads of at most {_WIDEST}, and none of {widest}"
+    return reason
+
+
+def _widest(problem: Problem) -> int:
+    return max(problem.query.shape[-1], problem.value.shape[-1])
 
 
 def too_old() -> bool:
@@ -54,8 +52,8 @@ def too_old() -> bool:
 
 
 def _shape(settings: Settings, problem: Problem) -> Shape:
-    largest = max(problem.query.shape[-1], problem.value.shape[-1])
-    return Shape(settings, problem.query.shape[1], problem.key.shape[1], BLOCK, warps=4 if largest <= 64 else 8)
+    warps = 4 if _widest(problem) <= 64 else 8
+    return Shape(settings, problem.query.shape[1], problem.key.shape[1], BLOCK, warps=warps)
 
 
 def _operands(problem: Problem, block: int) -> dict[str, jax.Array]:
@@ -67,14 +65,6 @@ def _operands(problem: Problem, block: int) -> dict[str, jax.Array]:
     return {name: pad(name, x, block) for name, x in found.items() if x is not None}
 
 
-def _numbers(problem: Problem) -> jax.Array | None:
-    """Seed, numbers of batch rows and of heads in one int32 list; None without dropout."""
-    if problem.seed is None:
-        return None
-    seed = jax.lax.bitcast_convert_type(problem.seed, jnp.int32)
-    return jnp.concatenate([seed[None], problem.batch_index, problem.head_index.reshape(-1)])
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
     return _attend_forward(settings, problem)[0]
@@ -84,7 +74,7 @@ def _attend_forward(settings: Settings, problem: Problem):
     shape = _shape(settings, problem)
     operands = _operands(problem, shape.block)
     operands["query"] = compiled_for("gpu", operands["query"])
-    found = forward.forward(shape, operands, _numbers(problem))
+    found = forward.forward(shape, operands, dropout_numbers(problem))
     output = found["output"][:, : shape.q_len, ..., : problem.value.shape[-1]]
     lse = jnp.moveaxis(found["lse"][..., : shape.q_len], 3, 1)
     return (output, lse), (problem, output, lse)
@@ -99,10 +89,10 @@ def _attend_backward(settings: Settings, saved, cotangents):
     by_query = {"lse": jnp.where(empty, jnp.inf, lse * LOG2_E), "centre": products - jnp.where(empty, 0.0, d_lse)}
     given = {"d_output": d_output} | {name: jnp.moveaxis(x, 1, 3) for name, x in by_query.items()}
     operands = _operands(problem, shape.block) | {name: pad(name, x, shape.block) for name, x in given.items()}
-    numbers = _numbers(problem)
+    numbers = dropout_numbers(problem)
     d_query = backward.query_gradient(shape, operands, numbers)
     d_key, d_value = backward.key_value_gradients(shape, operands, numbers)
-    found = jax.tree.map(_no_gradient, problem)
+    found = jax.tree.map(no_gradient, problem)
     return (
         found.replace(
             query=d_query[:, : shape.q_len, ..., : problem.query.shape[-1]],
@@ -119,12 +109,6 @@ def _bias_gradient(settings: Settings, problem: Problem, cotangents) -> jax.Arra
         return None
     _, pull = jax.vjp(lambda bias: attend_xla(settings, problem.replace(bias=bias)), problem.bias)
     return pull(cotangents)[0]
-
-
-def _no_gradient(x: Any):
-    if jnp.issubdtype(x.dtype, jnp.floating):
-        return jnp.zeros(x.shape, x.dtype)
-    return np.zeros(x.shape, jax.dtypes.float0)
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 
 from efficient_attn.kernels.pallas_gpu.launch import Kernel, Step, run
 from efficient_attn.kernels.pallas_gpu.operands import Operands, Shape
-from efficient_attn.kernels.pallas_gpu.tile import LOG2_E, Tile, over_line, product
+from efficient_attn.kernels.pallas_gpu.tile import Tile, over_line
+from efficient_attn.kernels.pallas_parts import LOG2_E, product
 
 
 def query_gradient(shape: Shape, operands: Operands, numbers: jax.Array | None) -> jax.Array:

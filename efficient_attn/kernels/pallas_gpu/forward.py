@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from efficient_attn.kernels.pallas_gpu.launch import Kernel, Step, run
 from efficient_attn.kernels.pallas_gpu.operands import Operands, Shape
-from efficient_attn.kernels.pallas_gpu.tile import LN_2, LOG2_E, over_line, product
+from efficient_attn.kernels.pallas_gpu.tile import over_line
+from efficient_attn.kernels.pallas_parts import LN_2, LOG2_E, product
 from efficient_attn.kernels.problem import LOWEST
 
 

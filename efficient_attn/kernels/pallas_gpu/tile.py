@@ -14,17 +14,7 @@ from jax.experimental.pallas import triton
 
 from efficient_attn.kernels import dropout
 from efficient_attn.kernels.pallas_gpu.operands import Operands, Place, Shape
-
-LOG2_E = 1.4426950408889634
-LN_2 = 0.6931471805599453
-
-
-def product(left: jax.Array, right: jax.Array, contract: tuple[int, int]) -> jax.Array:
-    """Matrix product over the given axes, accumulated in float32."""
-    common = jnp.result_type(left, right)
-    axes = (((contract[0],), (contract[1],)), ((), ()))
-    left, right = left.astype(common), right.astype(common)
-    return jax.lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
+from efficient_attn.kernels.pallas_parts import LOG2_E, product
 
 
 @dataclasses.dataclass(frozen=True)

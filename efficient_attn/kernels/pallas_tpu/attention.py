@@ -1,19 +1,18 @@
 """``attend`` by the TPU kernels: what they take and refuse, their layout, and how output and gradients belong together."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from efficient_attn.kernels import pallas_parts
 from efficient_attn.kernels.device import compiled_for
+from efficient_attn.kernels.pallas_parts import LOG2_E, dropout_numbers
 from efficient_attn.kernels.pallas_tpu import backward, bias_gradient, forward
 from efficient_attn.kernels.pallas_tpu.block_size import block_size
 from efficient_attn.kernels.pallas_tpu.operands import LAYOUTS, Operands, Shape
-from efficient_attn.kernels.pallas_tpu.tile import LOG2_E
 from efficient_attn.kernels.pallas_tpu.work import launches
-from efficient_attn.kernels.problem import Problem, Settings
+from efficient_attn.kernels.problem import Problem, Settings, no_gradient
 
 
 def attend_pallas_tpu(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
@@ -38,14 +37,7 @@ def attend_pallas_tpu(settings: Settings, problem: Problem) -> tuple[jax.Array, 
 
 def why_not(problem: Problem) -> str | None:
     """What in the problem the kernels cannot do; None if they can do it all."""
-    if problem.query_positions is not None or problem.key_positions is not None:
-        return "computes positions from slot numbers and takes no arrays of positions"
-    if problem.bias_first is not None:
-        return "takes a bias by pairs and no RelativeBias"
-    for name in ("query", "key", "value"):
-        if getattr(problem, name).dtype not in (jnp.float32, jnp.bfloat16):
-            return f"takes float32 and bfloat16, and no {name} in {getattr(problem, name).dtype}"
-    return None
+    return pallas_parts.why_not(problem, ("float32", "bfloat16"))
 
 
 def _operands(shape: Shape, problem: Problem) -> dict[str, jax.Array]:
@@ -81,11 +73,10 @@ def _pad(shape: Shape, name: str, x: jax.Array) -> jax.Array:
 
 
 def _numbers(problem: Problem) -> jax.Array:
-    """Seed, numbers of batch rows and of heads in one int32 list; zeros without dropout."""
-    if problem.seed is None:
-        return jnp.zeros(1 + problem.query.shape[0] + problem.query.shape[2] * problem.query.shape[3], jnp.int32)
-    seed = jax.lax.bitcast_convert_type(problem.seed, jnp.int32)
-    return jnp.concatenate([seed[None], problem.batch_index, problem.head_index.reshape(-1)])
+    """What dropout is drawn from; zeros without dropout, as the kernels always take a list."""
+    found = dropout_numbers(problem)
+    batch, _, keys, groups, _ = problem.query.shape
+    return jnp.zeros(1 + batch + keys * groups, jnp.int32) if found is None else found
 
 
 def _work(shape: Shape, by_key: bool):
@@ -113,19 +104,13 @@ def _attend_blocks_backward(shape: Shape, saved, cotangents):
     of_rows = {**given, "output": output, "d_lse": jnp.where(empty, 0.0, d_lse)}
     d_query, given["centre"] = backward.query_gradient(shape, _work(shape, False), numbers, of_rows)
     d_key, d_value = backward.key_value_gradients(shape, _work(shape, True), numbers, given)
-    found = jax.tree.map(_no_gradient, dict(operands))
+    found = jax.tree.map(no_gradient, dict(operands))
     found |= {"query": d_query, "key": d_key, "value": d_value}
     for name in ("bias", "row_bias", "column_bias"):
         if name in operands:
             work = _work(shape, name == "column_bias")
             found[name] = bias_gradient.bias_gradient(shape, work, numbers, given, name)
-    return found, _no_gradient(numbers)
-
-
-def _no_gradient(x: Any):
-    if jnp.issubdtype(x.dtype, jnp.floating):
-        return jnp.zeros(x.shape, x.dtype)
-    return np.zeros(x.shape, jax.dtypes.float0)
+    return found, no_gradient(numbers)
 
 
 attend_blocks.defvjp(_attend_blocks_forward, _attend_blocks_backward)

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
+from efficient_attn.kernels.pallas_parts import LOG2_E, product
 from efficient_attn.kernels.pallas_tpu.launch import Kernel, Step, run
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Shape
-from efficient_attn.kernels.pallas_tpu.tile import LANES, LOG2_E, flat, product, spread, upright
+from efficient_attn.kernels.pallas_tpu.tile import LANES, flat, spread, upright
 from efficient_attn.kernels.pallas_tpu.work import Launch
 
 

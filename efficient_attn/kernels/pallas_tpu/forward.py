@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
+from efficient_attn.kernels.pallas_parts import LN_2, LOG2_E, product
 from efficient_attn.kernels.pallas_tpu.launch import Kernel, Step, run
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Shape
-from efficient_attn.kernels.pallas_tpu.tile import LANES, LN_2, LOG2_E, flat, over_lanes, product, spread
+from efficient_attn.kernels.pallas_tpu.tile import LANES, flat, over_lanes, spread
 from efficient_attn.kernels.pallas_tpu.work import Launch
 from efficient_attn.kernels.problem import LOWEST
 

@@ -15,21 +15,12 @@ import jax.numpy as jnp
 
 from efficient_attn.kernels import dropout
 from efficient_attn.kernels.bitmap import unpack
+from efficient_attn.kernels.pallas_parts import product
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Place, Shape
 from efficient_attn.patterns.algebra import Pattern
 
 # Lanes of a vector register: numbers of one each fill a row of it.
 LANES = 128
-LOG2_E = 1.4426950408889634
-LN_2 = 0.6931471805599453
-
-
-def product(left: jax.Array, right: jax.Array, contract: tuple[int, int]) -> jax.Array:
-    """Matrix product over the given axes, accumulated in float32."""
-    common = jnp.result_type(left, right)
-    left, right = left.astype(common), right.astype(common)
-    axes = (((contract[0],), (contract[1],)), ((), ()))
-    return jax.lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
 
 
 def upright(row: jax.Array) -> jax.Array:
