@@ -31,6 +31,7 @@ Source = (
     | data.TFDSImages
     | data.ImageArray
     | data.ImageFolder
+    | data.PaletteImages
     | data.AudioFiles
     | data.Copying
 )
@@ -249,14 +250,15 @@ def restore(config: Recipe, workdir: str, sharding: jax.sharding.Sharding | None
 
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
-    """Continues each of ``prompts``, uint8 ``[B, P]``, to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``."""
+    """Continues each of ``prompts`` ``[B, P]`` to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``, or uint16."""
     if not isinstance(config.model, DecoderConfig):
         raise ValueError(f"only a decoder continues a text, got a model of type {type(config.model).__name__}")
     params, _ = restore(config, workdir)
     attention = config.model.attention
     limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None
     decoder, tokens = decoder_of(config.model, limits), jax.numpy.asarray(prompts, jax.numpy.int32)
-    return np.asarray(sample(decoder, params, tokens, length, options, jax.random.key(seed))).astype(np.uint8)
+    drawn = sample(decoder, params, tokens, length, options, jax.random.key(seed))
+    return np.asarray(drawn).astype(np.min_scalar_type(config.model.vocab - 1))
 
 
 def parameters(config: Recipe) -> dict[str, Any]:

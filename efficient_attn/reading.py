@@ -40,7 +40,15 @@ class Windows:
     eval_batch_size: int | None
 
     def batches(self, stream: data.TokenStream) -> data.TrainingBatches | data.ContiguousBatches:
-        """The batches of every step, this process's rows of them."""
+        """The batches of every step, this process's rows of them.
+
+        Raises:
+          ValueError: if the stream may hold tokens that the model does not know.
+        """
+        if stream.vocab_size > self.model.vocab:
+            raise ValueError(
+                f"the data has tokens below {stream.vocab_size} and the model has vocab={self.model.vocab}: they should agree"
+            )
         return data.TrainingBatches(
             stream=stream,
             context=self.context,

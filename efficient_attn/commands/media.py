@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
-from efficient_attn.data import AudioFiles, ImageArray, ImageFolder, TFDSImages
+from efficient_attn.data import AudioFiles, ImageArray, ImageFolder, Palette, PaletteImages, TFDSImages, load_palette
 from efficient_attn.data.audio import read_sound, write_wav
 from efficient_attn.data.images import read_image, write_png
 from efficient_attn.data.source import read_file
 from efficient_attn.experiment import Experiment
+
+Tokens = UInt8[np.ndarray, " P"] | UInt16[np.ndarray, " P"]
+Samples = UInt8[np.ndarray, "B L"] | UInt16[np.ndarray, "B L"]
 
 
 @runtime_checkable
@@ -27,11 +30,11 @@ class Medium(Protocol):
     suffixes: Sequence[str]
     """Endings of files that samples are written to."""
 
-    def read(self, file: Path) -> UInt8[np.ndarray, " P"]:
+    def read(self, file: Path) -> Tokens:
         """The tokens of a file."""
         ...
 
-    def write(self, file: Path | None, samples: UInt8[np.ndarray, "B L"]) -> None:
+    def write(self, file: Path | None, samples: Samples) -> None:
         """Writes samples; None: to standard output."""
         ...
 
@@ -55,28 +58,37 @@ class Text:
 
 
 class Images:
-    """Runs of ``height * width * 3`` colours."""
+    """Runs of ``height * width * 3`` channels of colours, or of ``height * width`` colours of a palette."""
 
     share, suffixes = 0.5, (".png",)
 
-    def __init__(self, context: int, shape: tuple[int, int] | None):
-        side = math.isqrt(context // 3)
+    def __init__(self, context: int, shape: tuple[int, int] | None, palette: Palette | None = None):
+        each = 3 if palette is None else 1
+        side = math.isqrt(context // each)
         self.shape = (side, side) if shape is None else shape
-        self.length = math.prod(self.shape) * 3
+        self.length, self.palette = math.prod(self.shape) * each, palette
         if shape is None and self.length != context:
             raise ValueError(
                 f"a context of {context} tokens is not one square image: say its height and width by --shape"
             )
 
-    def read(self, file: Path) -> UInt8[np.ndarray, " P"]:
+    def read(self, file: Path) -> Tokens:
         """The file's image, scaled and cropped to the model's size."""
-        return read_image(file, *self.shape).reshape(-1)
+        image = read_image(file, *self.shape)
+        return (image if self.palette is None else self.palette.quantise(image)).reshape(-1)
 
-    def write(self, file: Path | None, samples: UInt8[np.ndarray, "B L"]) -> None:
+    def write(self, file: Path | None, samples: Samples) -> None:
         """A grid. A sample that was stopped early is black below."""
-        whole = np.zeros((len(samples), self.length), np.uint8)
-        whole[:, : samples.shape[1]] = samples[:, : self.length]
+        channels = self._channels(samples[:, : self.length])
+        whole = np.zeros((len(samples), math.prod(self.shape) * 3), np.uint8)
+        whole[:, : channels.shape[1]] = channels
         write_png(file, whole.reshape(-1, *self.shape, 3))
+
+    def _channels(self, samples: Samples) -> UInt8[np.ndarray, "B C"]:
+        """Red, green and blue of what was drawn."""
+        if self.palette is None:
+            return samples
+        return self.palette.restore(samples.astype(np.uint16)).reshape(len(samples), -1)
 
 
 class Sound:
@@ -110,4 +122,6 @@ def medium_of(config: Experiment, shape: tuple[int, int] | None, rate: int) -> M
     """
     if isinstance(config.source, ImageArray | ImageFolder | TFDSImages):
         return Images(config.context, shape)
+    if isinstance(config.source, PaletteImages):
+        return Images(config.context, shape, load_palette(config.source.palette))
     return Sound(config.context, rate) if isinstance(config.source, AudioFiles) else Text()

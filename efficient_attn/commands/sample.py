@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 from efficient_attn.commands.media import Medium, medium_of
 from efficient_attn.decoding import SamplingOptions
@@ -73,7 +73,7 @@ def _check(args: Args, medium: Medium) -> int:
     return length
 
 
-def _given(args: Args, medium: Medium) -> UInt8[np.ndarray, " P"]:
+def _given(args: Args, medium: Medium) -> UInt8[np.ndarray, " P"] | UInt16[np.ndarray, " P"]:
     """The tokens to continue."""
     if args.prompt_file is None:
         if args.share is not None:

@@ -1,4 +1,4 @@
-"""Data: sources that yield streams of 8-bit tokens or examples, windows over them, and batches of named numpy arrays.
+"""Data: sources that yield streams of tokens or examples, windows over them, and batches of named numpy arrays.
 
 This package stands by itself: it knows no model and needs no accelerator. It never downloads anything.
 """
@@ -19,6 +19,7 @@ from efficient_attn.data.images import ImageArray, ImageFolder
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
+from efficient_attn.data.palette import Palette, PaletteImages, fit_palette, load_palette
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
 from efficient_attn.data.standard_library import StandardLibrary
@@ -48,6 +49,8 @@ __all__ = [
     "LongDocuments",
     "Masking",
     "PaddedDigits",
+    "Palette",
+    "PaletteImages",
     "Source",
     "Split",
     "SplitFractions",
@@ -64,6 +67,8 @@ __all__ = [
     "Window",
     "evaluation_batches",
     "every_example",
+    "fit_palette",
+    "load_palette",
     "masked",
     "mu_law_decode",
     "mu_law_encode",

@@ -1,4 +1,4 @@
-"""One split of a data set as one run of 8-bit tokens."""
+"""One split of a data set as one run of tokens of 8 or 16 bits."""
 
 import dataclasses
 import functools
@@ -6,9 +6,9 @@ import lzma
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
-Unit = Literal["byte", "pixel", "sample", "symbol"]
+Unit = Literal["byte", "pixel", "colour", "sample", "symbol"]
 
 # Bounds the memory that scanning a memory-mapped file of gigabytes takes.
 _SCAN_BYTES = 1 << 24
@@ -19,7 +19,7 @@ _WHITESPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
 class TokenStream:
     """One split of a data set: a run of tokens in reading order."""
 
-    tokens: UInt8[np.ndarray, " length"]
+    tokens: UInt8[np.ndarray, " length"] | UInt16[np.ndarray, " length"]
     """The tokens; may be memory-mapped and read-only."""
     vocab_size: int = 256
     """Number of different tokens that may occur."""
@@ -28,17 +28,18 @@ class TokenStream:
     given: int = 0
     """Tokens at the start of each record that are neither learned nor scored."""
     unit: Unit = "byte"
-    """What one token is: a byte of text, a colour channel of a pixel, an audio sample, or a symbol of a made-up task."""
+    """What one token is: a byte of text, a channel of a pixel, its colour, an audio sample, or a symbol of a made-up task."""
     description: str
     """Exactly which data this is: files, counts, versions."""
 
     def __post_init__(self):
-        if self.tokens.ndim != 1 or self.tokens.dtype != np.uint8:
-            raise ValueError(f"tokens must be 1-D uint8, got {self.tokens.ndim}-D {self.tokens.dtype}")
+        if self.tokens.ndim != 1 or self.tokens.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"tokens must be 1-D uint8 or uint16, got {self.tokens.ndim}-D {self.tokens.dtype}")
         if not len(self.tokens):
             raise ValueError(f"the stream holds no tokens: {self.description}")
-        if not 1 <= self.vocab_size <= 256:
-            raise ValueError(f"vocab_size of 8-bit tokens must be in 1..256, got {self.vocab_size}")
+        bits = 8 * self.tokens.dtype.itemsize
+        if not 1 <= self.vocab_size <= 1 << bits:
+            raise ValueError(f"vocab_size of {bits}-bit tokens must be in 1..{1 << bits}, got {self.vocab_size}")
         if self.record_length < 1 or len(self.tokens) % self.record_length:
             raise ValueError(f"{len(self.tokens)} tokens are not whole records of {self.record_length} tokens")
         if not 0 <= self.given < self.record_length:

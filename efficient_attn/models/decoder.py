@@ -1,7 +1,8 @@
-"""A decoder-only Transformer over any causal pattern: the dense baseline and the Sparse Transformer.
+"""A decoder-only Transformer over any causal pattern: the dense baseline, the Sparse Transformer and Image GPT.
 
 References:
   Child, Gray, Radford, Sutskever, "Generating Long Sequences with Sparse Transformers", 2019, sections 5 and 6.
+  Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020, section 2 and released code.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from efficient_attn.nn.embedding import (
     Embedding,
     Positions,
     RotaryPositions,
+    PositionOf,
     check_length,
     rotary_base,
 )
@@ -30,6 +32,7 @@ from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization, Scheme
 from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse
 from efficient_attn.nn.moe import Experts, MoE, Routed
+from efficient_attn.nn.norm import NormKind, make_norm
 from efficient_attn.nn.reversible_stack import ReversibleStack
 from efficient_attn.nn.routed_block import RoutedBlock, add_routed
 from efficient_attn.nn.span_attention import AdaptiveSpan
@@ -66,8 +69,13 @@ class DecoderConfig:
     """How tokens see each other: the type chooses the mechanism."""
     attention_bias: bool = True
     """Whether the projections of the attention add one."""
+    ff_bias: bool = True
+    """Whether the projections of the feed-forward add one; those of experts have none."""
     positions: Positions = RotaryPositions()
+    slot_positions: PositionOf = "given"
+    """Whose position a slot has: that of the token that goes in, or that of the token that is predicted from it."""
     norm: NormPlace = "pre"
+    norm_kind: NormKind = "layer"
     order: str | None = None
     """Attentions and feed-forwards from bottom to top, as letters s and f with as many parameters as ``depth`` of each; None: in
     turn. See ``sandwich_order``, ``balanced_order`` and ``matched_order`` of ``nn.sublayers``."""
@@ -208,27 +216,27 @@ class Decoder(nnx.Module):
             )
 
         sizes = (config.width, config.hidden_width, config.activation, init, config.precision)
+        norms = {"norm": config.norm, "width": config.width, "norm_kind": config.norm_kind}
 
         def feedforward(rngs: nnx.Rngs) -> FeedForward:
-            return FeedForward(*sizes, stretch=config.ff_stretch, rngs=rngs)
+            return FeedForward(*sizes, stretch=config.ff_stretch, bias=config.ff_bias, rngs=rngs)
 
         def make_block(unit: Unit, place: int, rngs: nnx.Rngs) -> Block:
             if unit == "s":
-                return AttentionBlock(attention(place, rngs), config.norm, config.width, rngs=rngs)
+                return AttentionBlock(attention(place, rngs), **norms, rngs=rngs)
             if unit == "f":
-                return FeedForwardBlock(feedforward(rngs), config.norm, config.width, rngs=rngs)
+                return FeedForwardBlock(feedforward(rngs), **norms, rngs=rngs)
             if config.experts is not None and (place + 1) % config.experts.every == 0:
                 mixture = MoE(config.experts, *sizes, rngs=rngs)
-                return RoutedBlock(attention(place, rngs), mixture, config.norm, config.width, rngs=rngs)
-            return Block(attention(place, rngs), feedforward(rngs), config.norm, config.width, rngs=rngs)
+                return RoutedBlock(attention(place, rngs), mixture, **norms, rngs=rngs)
+            return Block(attention(place, rngs), feedforward(rngs), **norms, rngs=rngs)
 
         rngs = nnx.Rngs(embedding_key)
-        self.embedding = Embedding(
-            config.vocab, config.width, config.positions, config.logits, init, streams=streams, rngs=rngs
-        )
+        ends = (config.vocab, config.width, config.positions, config.logits, init)
+        self.embedding = Embedding(*ends, streams=streams, slots=config.slot_positions, rngs=rngs)
         self.stack = _stack(config, make_block, stack_key)
         self.final_norm = (
-            nnx.LayerNorm(streams * config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key))
+            make_norm(config.norm_kind, streams * config.width, 1e-5, nnx.Rngs(norm_key))
             if config.norm == "pre"
             else None
         )

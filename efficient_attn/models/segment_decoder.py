@@ -8,6 +8,7 @@ References:
   Dai et al., "Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context", 2019, section 3.2.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -42,6 +43,9 @@ class Reading(NamedTuple):
     memory: Memory
 
 
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(DecoderConfig)}
+
+
 class SegmentDecoder(nnx.Module):
     """A language model of texts of any length: each token's distribution given those before it.
 
@@ -59,6 +63,9 @@ class SegmentDecoder(nnx.Module):
             raise ValueError(
                 f"SegmentDecoder has residual='plain' and none of {', '.join(unused)}, got {config.residual!r} and {unused}"
             )
+        plain = ("ff_bias", "slot_positions", "norm_kind")
+        if changed := {name: getattr(config, name) for name in plain if getattr(config, name) != _DEFAULTS[name]}:
+            raise ValueError(f"SegmentDecoder has the defaults of {', '.join(plain)}, got {changed}")
         self.config = config
         self.limits = (config.attention.limit,) * config.depth if limits is None else limits
         init = Initialization(config.initialization, config.depth)

@@ -1,4 +1,4 @@
-"""A residual block: attention and feed-forward, each around a layer norm and a dropout."""
+"""A residual block: attention and feed-forward, each around a norm and a dropout."""
 
 from typing import Literal
 
@@ -11,6 +11,7 @@ from efficient_attn.nn.cache import AnyCache
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import NOTHING
+from efficient_attn.nn.norm import Norm, NormKind, make_norm
 from efficient_attn.patterns.algebra import Pattern
 
 NormPlace = Literal["pre", "post"]
@@ -25,6 +26,7 @@ class Residual(nnx.Module):
       norm: before the sublayers, or after the sums.
       width: size of the residual stream.
       epsilon: of the norms.
+      norm_kind: what the norms are.
       rngs: randomness of the initial parameters.
     """
 
@@ -36,20 +38,19 @@ class Residual(nnx.Module):
         width: int,
         *,
         epsilon: float = 1e-5,
+        norm_kind: NormKind = "layer",
         rngs: nnx.Rngs,
     ):
         self.attention, self.feedforward, self.norm = attention, feedforward, norm
         # Statistics and the residual stream stay float32 whatever the products are computed in.
-        self.attention_norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
-        self.feedforward_norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
+        self.attention_norm = make_norm(norm_kind, width, epsilon, rngs)
+        self.feedforward_norm = make_norm(norm_kind, width, epsilon, rngs)
 
-    def _enter(self, x: Float[Array, "B T D"], norm: nnx.LayerNorm) -> Float[Array, "B T D"]:
+    def _enter(self, x: Float[Array, "B T D"], norm: Norm) -> Float[Array, "B T D"]:
         """What a sublayer reads of the residual stream."""
         return norm(x) if self.norm == "pre" else x
 
-    def _leave(
-        self, x: Float[Array, "B T D"], result: Float[Array, "B T D"], norm: nnx.LayerNorm
-    ) -> Float[Array, "B T D"]:
+    def _leave(self, x: Float[Array, "B T D"], result: Float[Array, "B T D"], norm: Norm) -> Float[Array, "B T D"]:
         """The residual stream after a sublayer's result."""
         x = x + result.astype(x.dtype)
         return x if self.norm == "pre" else norm(x)
@@ -98,9 +99,11 @@ class Block(Residual):
 class AttentionBlock(Block):
     """The first half of a block alone."""
 
-    def __init__(self, attention: Attention, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, attention: Attention, norm: NormPlace, width: int, *, norm_kind: NormKind = "layer", rngs: nnx.Rngs
+    ):
         self.attention, self.norm = attention, norm
-        self.attention_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
+        self.attention_norm = make_norm(norm_kind, width, 1e-5, rngs)
 
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
@@ -115,9 +118,11 @@ class AttentionBlock(Block):
 class FeedForwardBlock(Block):
     """The second half of a block alone: a function of each token, which needs no cache."""
 
-    def __init__(self, feedforward: FeedForward, norm: NormPlace, width: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, feedforward: FeedForward, norm: NormPlace, width: int, *, norm_kind: NormKind = "layer", rngs: nnx.Rngs
+    ):
         self.feedforward, self.norm = feedforward, norm
-        self.feedforward_norm = nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
+        self.feedforward_norm = make_norm(norm_kind, width, 1e-5, rngs)
 
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None

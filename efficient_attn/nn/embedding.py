@@ -78,12 +78,15 @@ class RotaryPositions:
 
 Positions = TablePositions | AxialPositions | SinusoidalPositions | RotaryPositions
 
+PositionOf = Literal["given", "predicted"]
+
 
 class Embedding(nnx.Module):
     """Tokens and positions into the residual stream, shifted right by a start vector; and logits out of it.
 
-    Input slot ``i`` holds token ``i - 1`` with the embedding of position ``i - 1``; slot 0 holds a learned start vector without a
-    position, as in the Sparse Transformer's code.
+    Input slot ``i`` holds token ``i - 1``, and slot 0 a learned start vector. Where slots have the position that is ``given``,
+    slot ``i`` has that of token ``i - 1``, and slot 0 has none, as in the Sparse Transformer's code; where they have the one that
+    is ``predicted``, slot ``i`` has that of token ``i``, as in Image GPT's.
     """
 
     def __init__(
@@ -95,13 +98,14 @@ class Embedding(nnx.Module):
         init: Initialization,
         *,
         streams: int = 1,
+        slots: PositionOf = "given",
         rngs: nnx.Rngs,
     ):
         if logits == "tied" and streams > 1:
             raise ValueError(
                 f"logits of {streams} streams side by side cannot be tied to the tokens: choose untied logits"
             )
-        self.positions = positions
+        self.positions, self.slots = positions, slots
         self.width = width
         self.tokens = nnx.Param(init.token(width)(rngs.params(), (vocab, width)))
         self.start = nnx.Param(init.token(width)(rngs.params(), (width,)))
@@ -112,10 +116,18 @@ class Embedding(nnx.Module):
 
     def shifted(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Embeddings of the tokens before each slot, the start vector first."""
+        if self.slots == "predicted":
+            start = jnp.full((tokens.shape[0], 1), self.tokens.shape[0], tokens.dtype)
+            return self.unshifted(jnp.concatenate([start, tokens[:, :-1]], axis=1))
         positions = jnp.arange(tokens.shape[1] - 1, dtype=jnp.int32)
         before = self.tokens[...][tokens[:, :-1]] + self._position(positions)[None]
         start = jnp.broadcast_to(self.start[...], (tokens.shape[0], 1, self.width))
         return jnp.concatenate([start, before], axis=1)
+
+    def unshifted(self, inputs: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Embeddings of what the slots themselves hold, each with the position of its slot; the start vector has the number V."""
+        table = jnp.concatenate([self.tokens[...], self.start[...][None]])
+        return table[inputs] + self._position(jnp.arange(inputs.shape[1], dtype=jnp.int32))[None]
 
     def continued(self, before: Int[Array, "B T"], begins: Bool[Array, " B"]) -> Float[Array, "B T D"]:
         """Embeddings of the tokens before each slot, without positions; the start vector first in rows that begin a text."""
@@ -125,6 +137,9 @@ class Embedding(nnx.Module):
 
     def one(self, token: Int[Array, " B"], slot: Int[Array, ""]) -> Float[Array, "B 1 D"]:
         """The embedding of input slot ``slot``, whose token before is ``token``."""
+        if self.slots == "predicted":
+            held = jnp.where(slot == 0, self.start[...][None], self.tokens[...][token])
+            return (held + self._position(slot[None]))[:, None]
         before = self.tokens[...][token] + self._position(jnp.maximum(slot - 1, 0)[None])
         return jnp.where(slot == 0, self.start[...][None], before)[:, None]
 

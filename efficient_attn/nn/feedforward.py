@@ -33,7 +33,7 @@ ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
 
 
 class FeedForward(nnx.Module):
-    """``W2 f(W1 x + b1) + b2``; ``stretch`` tokens at a time, or all."""
+    """``W2 f(W1 x + b1) + b2``, or without biases; ``stretch`` tokens at a time, or all."""
 
     def __init__(
         self,
@@ -44,12 +44,14 @@ class FeedForward(nnx.Module):
         precision: Precision,
         *,
         stretch: int | None = None,
+        bias: bool = True,
         rngs: nnx.Rngs,
     ):
-        formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters), "rngs": rngs}
+        formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters)}
+        formats |= {"use_bias": bias, "rngs": rngs}
         self.activation, self.stretch = activation, stretch
-        self.expand = nnx.Linear(width, hidden, kernel_init=init.weight(width), **formats)
-        self.contract = nnx.Linear(hidden, width, kernel_init=init.residual(hidden), **formats)
+        self.expand = nnx.Linear(width, hidden, kernel_init=init.expand(width), **formats)
+        self.contract = nnx.Linear(hidden, width, kernel_init=init.contract(hidden), **formats)
 
     def __call__(
         self, x: Float[Array, "B T D"], dropout: float = 0.0, key: jax.Array | None = None

@@ -1,15 +1,17 @@
-"""The two initialisations of the Sparse Transformer, as its paper writes them and as its code has them, and two others.
+"""The two initialisations of the Sparse Transformer, as its paper writes them and as its code has them, and three others.
 
 The paper's weights are ``N(0, 0.125 / sqrt(fan_in))``. Read as a standard deviation that is 2.8 times smaller than the code's
 ``sqrt(0.125 / fan_in)``, which is the default here because it produced the published results. Both begin with tokens a hundred
 times smaller than a layer norm makes them. ``unit`` is the code's with tokens of standard deviation 1, as in T5: a small model
 with little time learns much faster from there. ``bert`` draws everything with the same 0.02, as BERT and RoBERTa do.
+``image_gpt`` is that of Image GPT's released code, where the depth of the model reaches the attention's output alone.
 
 References:
   Child et al., "Generating Long Sequences with Sparse Transformers", 2019, section 6.
   Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020, released code.
   Devlin, Chang, Lee, Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", 2019,
   released code.
+  Chen et al., "Generative Pretraining from Pixels", 2020, released code.
 """
 
 import dataclasses
@@ -18,9 +20,9 @@ from typing import Literal
 
 from flax import nnx
 
-Scheme = Literal["code", "paper", "unit", "bert"]
+Scheme = Literal["code", "paper", "unit", "bert", "image_gpt"]
 
-_BERT = 0.02
+_SMALL = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,20 +38,28 @@ class Initialization:
         return nnx.initializers.normal(self._weight(fan_in))
 
     def residual(self, fan_in: int) -> nnx.Initializer:
-        """A projection back into the residual stream: smaller by ``sqrt(2 * depth)``, but in BERT."""
-        shrunk = 1.0 if self.scheme == "bert" else math.sqrt(2 * self.depth)
+        """A projection back into the residual stream: smaller by ``sqrt(2 * depth)``, in Image GPT ``sqrt(depth)``, in BERT 1."""
+        shrunk = {"bert": 1.0, "image_gpt": math.sqrt(self.depth)}.get(self.scheme, math.sqrt(2 * self.depth))
         return nnx.initializers.normal(self._weight(fan_in) / shrunk)
+
+    def expand(self, fan_in: int) -> nnx.Initializer:
+        """The feed-forward's projection out of the residual stream."""
+        return self.weight(fan_in) if self.scheme != "image_gpt" else nnx.initializers.normal(_SMALL)
+
+    def contract(self, fan_in: int) -> nnx.Initializer:
+        """The feed-forward's projection back."""
+        return self.residual(fan_in) if self.scheme != "image_gpt" else nnx.initializers.normal(_SMALL)
 
     def token(self, width: int) -> nnx.Initializer:
         """The token table and the start vector."""
         paper = 0.125 / math.sqrt(width)
-        return nnx.initializers.normal({"code": 0.013, "paper": paper, "unit": 1.0, "bert": _BERT}[self.scheme])
+        return nnx.initializers.normal({"code": 0.013, "paper": paper, "unit": 1.0}.get(self.scheme, _SMALL))
 
     def position(self, width: int, tables: int) -> nnx.Initializer:
         """One of ``tables`` position tables that are summed."""
-        one = {"paper": 0.125 / math.sqrt(width), "bert": _BERT}.get(self.scheme, 0.007)
+        one = {"paper": 0.125 / math.sqrt(width), "bert": _SMALL, "image_gpt": 0.01}.get(self.scheme, 0.007)
         return nnx.initializers.normal(one / math.sqrt(tables))
 
     def _weight(self, fan_in: int) -> float:
-        own = {"paper": 0.125 / math.sqrt(fan_in), "bert": _BERT}
+        own = {"paper": 0.125 / math.sqrt(fan_in), "bert": _SMALL, "image_gpt": 1.0 / math.sqrt(fan_in)}
         return own.get(self.scheme, math.sqrt(0.125 / fan_in))

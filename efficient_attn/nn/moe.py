@@ -145,8 +145,8 @@ class MoE(nnx.Module):
         inner = hidden if experts.hidden is None else experts.hidden
         self.router = nnx.Param(jax.random.normal(rngs.params(), (width, experts.number)) / math.sqrt(width))
         # The initialisers are of a width given to them, not of a shape, whose first axis would count the experts in.
-        self.expand = ExpertLinear(experts.number, width, inner, init.weight(width), precision, rngs)
-        self.contract = ExpertLinear(experts.number, inner, width, init.residual(inner), precision, rngs)
+        self.expand = ExpertLinear(experts.number, width, inner, init.expand(width), precision, rngs)
+        self.contract = ExpertLinear(experts.number, inner, width, init.contract(inner), precision, rngs)
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """The mixture on every token, with all second choices; 0 where no chosen expert had room."""

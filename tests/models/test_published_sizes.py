@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from efficient_attn.experiment import load_config, parameters
+from efficient_attn.nn.embedding import TablePositions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MILLIONS = {
@@ -73,3 +74,19 @@ def test_adaptive_span(name):
     # A start vector in place of a bias of the logits.
     assert found == published - vocab + width
     assert round(found / 1e6, 2 if layers == 12 else 1) == millions
+
+
+IMAGE_GPT = {"s": 76.57, "m": 455.16, "l": 1362.25, "xl": 6801.4}
+
+
+@pytest.mark.parametrize("size", IMAGE_GPT)
+def test_image_gpt(size):
+    """The paper counts 1,024 positions, whatever the image."""
+    config = load_config(str(CONFIGS / f"image_gpt_{size}.py"))
+    counted = dataclasses.replace(config.model, positions=TablePositions(sizes=(1024,)))
+    found = parameters(dataclasses.replace(config, model=counted, context=1024))["parameters"]
+    assert round(found / 1e6, 1 if size == "xl" else 2) == IMAGE_GPT[size]
+    width, depth = counted.width, counted.depth
+    assert found == depth * (12 * width**2 + 2 * width) + (2 * 512 + 1 + 1024 + 1) * width
+    more = parameters(config)["parameters"] - found
+    assert more == (width * 3072 if size == "xl" else 0)

@@ -1,0 +1,46 @@
+"""Image GPT, S: dense attention over 32 x 32 pixels, each one of 512 colours.
+
+Row: Chen et al. 2020, section 3.4: 76M parameters; 2.0895 nats per pixel of ImageNet's test images after a million steps.
+Command: python train.py configs/image_gpt_s.py --workdir runs/image_gpt_s
+Evaluation: python eval.py configs/image_gpt_s.py --workdir runs/image_gpt_s --split test
+Hardware: the paper names none. Measured here: not run.
+The colours are those of the released kmeans_centers.npy, or of ``fit_palette``. Training images of ImageNet are cropped at
+random in the paper, and are not here; the learning rate is the paper's table 5 as remembered, to be searched downward.
+"""
+
+from efficient_attn.data import PaletteImages, TFDSImages
+from efficient_attn.experiment import Experiment
+from efficient_attn.models import DecoderConfig, Sparse
+from efficient_attn.nn.embedding import TablePositions
+from efficient_attn.training import AdamW, Cosine, Schedule
+
+CONFIG = Experiment(
+    model=DecoderConfig(
+        depth=24,
+        width=512,
+        heads=8,
+        vocab=512,
+        attention=Sparse(patterns=("Causal()",)),
+        attention_bias=False,
+        ff_bias=False,
+        positions=TablePositions(sizes=(1_024,)),
+        slot_positions="predicted",
+        norm_kind="rms",
+        initialization="image_gpt",
+        remat="block",
+    ),
+    source=PaletteImages(
+        images=TFDSImages(
+            name="imagenet_resized/32x32",
+            data_dir="data/tfds",
+            split_names=("train[:96%]", "train[96%:]", "validation"),
+        ),
+        palette="data/kmeans_centers.npy",
+    ),
+    context=1_024,
+    batch_size=128,
+    steps=1_000_000,
+    # One epoch of warm-up.
+    schedule=Schedule(peak=3e-3, warmup_steps=9_608, decay=Cosine()),
+    optimizer=AdamW(b2=0.95, weight_decay=0.0),
+)
