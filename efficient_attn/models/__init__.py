@@ -9,6 +9,10 @@ from efficient_attn.models.encoder import Encoder as Encoder
 from efficient_attn.models.encoder import EncoderConfig as EncoderConfig
 from efficient_attn.models.encoder import EncoderOutput as EncoderOutput
 from efficient_attn.models.functional import Functional as Functional
+from efficient_attn.models.image_gpt import ImageReader as ImageReader
+from efficient_attn.models.image_gpt import ImageReaderConfig as ImageReaderConfig
+from efficient_attn.models.image_gpt import probe_features as probe_features
+from efficient_attn.models.image_gpt import started as started
 from efficient_attn.models.recurrent import RecurrentConfig as RecurrentConfig
 from efficient_attn.models.recurrent import RecurrentPredictor as RecurrentPredictor
 from efficient_attn.models.recurrent import predictor_of as predictor_of

@@ -22,9 +22,9 @@ from efficient_attn.nn.cache import slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import (
     Embedding,
+    PositionOf,
     Positions,
     RotaryPositions,
-    PositionOf,
     check_length,
     rotary_base,
 )

@@ -70,6 +70,7 @@ class Family:
         """The family as the reader and the writer of folders take it."""
         return Architecture(
             model=Encoder,
+            build=Encoder,
             holds=self._holds,
             read_config=self._read_config,
             write_config=self._write_config,

@@ -14,6 +14,7 @@ from efficient_attn.files import replacing
 from efficient_attn.models.functional import Functional
 from efficient_attn.pretrained.architecture import Architecture, Tensor
 from efficient_attn.pretrained.bert import BERT
+from efficient_attn.pretrained.image_gpt import IMAGE_GPT
 from efficient_attn.pretrained.longformer import LONGFORMER
 from efficient_attn.pretrained.mpnet import MPNET
 from efficient_attn.pretrained.reformer import REFORMER
@@ -21,7 +22,14 @@ from efficient_attn.pretrained.roberta import ROBERTA
 from efficient_attn.pretrained.weights import read_pickle, read_tensors, write_tensors
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {"bert": BERT, "longformer": LONGFORMER, "mpnet": MPNET, "reformer": REFORMER, "roberta": ROBERTA}
+    {
+        "bert": BERT,
+        "imagegpt": IMAGE_GPT,
+        "longformer": LONGFORMER,
+        "mpnet": MPNET,
+        "reformer": REFORMER,
+        "roberta": ROBERTA,
+    }
 )
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -62,9 +70,9 @@ def load_pretrained(directory: str | Path) -> nnx.Module:
         config = architecture.read_config(fields, stored)
     except KeyError as error:
         raise ValueError(f"{folder / 'config.json'} lacks the field {error}") from error
-    form = Functional(lambda key: architecture.model(config, key=key))
+    form = Functional(lambda key: architecture.build(config, key=key))
     params = form.shapes()
-    _fill(folder, params, stored, architecture, architecture.tensors(config))
+    _fill(folder, params, stored, architecture, config)
     return form.module(params)
 
 
@@ -75,10 +83,11 @@ def save_pretrained(model: nnx.Module, directory: str | Path) -> None:
       ValueError: if the model is of no architecture that is offered.
     """
     architecture, params = _architecture_of(model), nnx.to_pure_dict(nnx.split(model)[1])
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in architecture.zeros(model.config).items()}
     written = [(n, value) for t, value in _written(architecture, model.config, params) for n in (t.name, *t.also)]
     folder = Path(directory).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / _WEIGHTS, dict(written))
+    write_tensors(folder / _WEIGHTS, zeros | dict(written))
     with replacing(folder / "config.json") as partial:
         partial.write_text(json.dumps(architecture.write_config(model.config), indent=2) + "\n")
 
@@ -90,9 +99,19 @@ def tensors_of(model: nnx.Module, tree: Mapping[str, Any]) -> dict[str, np.ndarr
 
 def _written(architecture: Architecture, config: Any, tree: Mapping[str, Any]) -> Iterator[tuple[Tensor, np.ndarray]]:
     """Each tensor and what the file has of it."""
-    for tensor in architecture.tensors(config):
-        value = np.asarray(_at(tree, tensor.path))
-        yield tensor, tensor.layout.write(value if tensor.row is None else value[tensor.row])
+    for first, *others in _by_name(architecture.tensors(config)):
+        parts = [
+            t.layout.write(np.asarray(_at(tree, t.path))[... if t.row is None else t.row]) for t in (first, *others)
+        ]
+        yield first, np.concatenate(parts, axis=first.joined) if others else parts[0]
+
+
+def _by_name(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The tensors, those that the file has as one together."""
+    groups: dict[str, list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.name, []).append(tensor)
+    return list(groups.values())
 
 
 def _architecture_of(model: nnx.Module) -> Architecture:
@@ -131,35 +150,42 @@ def _fill(
     params: dict[str, Any],
     stored: Mapping[str, np.ndarray],
     architecture: Architecture,
-    tensors: Sequence[Tensor],
+    config: Any,
 ) -> None:
     """Puts the stored tensors where the shapes of the parameters are."""
-    _check_names(folder, stored, architecture, tensors)
-    for tensor in tensors:
-        *above, last = tensor.path
-        parent = _at(params, above)
-        if not isinstance(parent[last], np.ndarray):
-            parent[last] = np.empty(parent[last].shape, parent[last].dtype)
-        name, *copies = [n for n in tensor.names if n in stored]
+    _check_names(folder, stored, architecture, config)
+    for group in _by_name(architecture.tensors(config)):
+        name, *copies = [n for n in group[0].names if n in stored]
         for copy in copies:
             if not np.array_equal(stored[name], stored[copy]):
                 raise ValueError(f"tensors {name} and {copy} of {folder} should be the same, and differ")
-        place = parent[last][... if tensor.row is None else tensor.row]
-        value = tensor.layout.read(stored[name])
-        if value.shape != place.shape:
-            expected = tensor.layout.write(place).shape
+        places = [_place(params, tensor) for tensor in group]
+        shapes = [tensor.layout.write(place).shape for tensor, place in zip(group, places, strict=True)]
+        axis = group[0].joined or 0
+        ends = [int(end) for end in np.cumsum([shape[axis] for shape in shapes])]
+        expected = (*shapes[0][:axis], ends[-1], *shapes[0][axis + 1 :])
+        if stored[name].shape != expected:
             raise ValueError(
                 f"tensor {name} of {folder} should be {expected} by config.json, and is {stored[name].shape}"
             )
-        place[...] = value
+        for tensor, place, piece in zip(group, places, np.split(stored[name], ends[:-1], axis=axis), strict=True):
+            place[...] = tensor.layout.read(piece)
 
 
-def _check_names(
-    folder: Path, stored: Mapping[str, np.ndarray], architecture: Architecture, tensors: Sequence[Tensor]
-) -> None:
+def _place(params: dict[str, Any], tensor: Tensor) -> np.ndarray:
+    """Where the numbers of a tensor go: a view of its parameter, which is made if it is a shape yet."""
+    *above, last = tensor.path
+    parent = _at(params, above)
+    if not isinstance(parent[last], np.ndarray):
+        parent[last] = np.empty(parent[last].shape, parent[last].dtype)
+    return parent[last][... if tensor.row is None else tensor.row]
+
+
+def _check_names(folder: Path, stored: Mapping[str, np.ndarray], architecture: Architecture, config: Any) -> None:
     """A ValueError if the tensors are not those of the model; a warning if some are left out."""
+    tensors = architecture.tensors(config)
     missing = [t.name for t in tensors if not any(name in stored for name in t.names)]
-    known = {name for t in tensors for name in t.names}
+    known = {name for t in tensors for name in t.names} | set(architecture.zeros(config))
     unknown = [name for name in stored if name not in known and not name.endswith(architecture.ignored)]
     unused = [name for name in unknown if name.startswith(architecture.unused)]
     unknown = [name for name in unknown if name not in unused]

@@ -8,7 +8,9 @@ from efficient_attn.pretrained.architecture import SAME, TRANSPOSED, Tensor
 
 Path = tuple[str | int, ...]
 
-_ACTIVATIONS: Mapping[str, Activation] = MappingProxyType({"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh"})
+_ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu"}
+)
 
 
 def read_activation(theirs: str) -> Activation:

@@ -173,6 +173,7 @@ def _head(head: HeadName) -> list[Tensor]:
 
 REFORMER = Architecture(
     model=Reformer,
+    build=Reformer,
     holds=lambda config: True,
     read_config=_read_config,
     write_config=_write_config,

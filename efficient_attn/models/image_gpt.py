@@ -1,0 +1,112 @@
+"""Image GPT as it is read by a classifier: what a decoder makes of an image, and classes of it.
+
+References:
+  Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020, sections 2.3 and 2.4.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from efficient_attn.models.decoder import Decoder, DecoderConfig
+from efficient_attn.nn.block import Block
+from efficient_attn.nn.dropout import drop
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageReaderConfig:
+    """Sizes and choices of an ImageReader."""
+
+    decoder: DecoderConfig
+    """Without logits of tokens, which ``logits="tied"`` says: it has no parameters for them."""
+    labels: int | None = None
+    """Classes; None: the features of the last norm are the result."""
+
+    def __post_init__(self):
+        expected = {
+            "logits": "tied",
+            "norm": "pre",
+            "slot_positions": "predicted",
+            "residual": "plain",
+            "experts": None,
+        }
+        found = {name: getattr(self.decoder, name) for name in expected}
+        if found != expected:
+            raise ValueError(f"the decoder of an ImageReader has {expected}, got {found}")
+        if self.labels is not None and self.labels < 1:
+            raise ValueError(f"labels must be at least 1, or None; got {self.labels}")
+
+
+class ImageReader(nnx.Module):
+    """Features of each pixel, or logits of classes from their mean.
+
+    Its inputs are those of the slots themselves, which ``Decoder`` makes of its tokens by a shift: the number ``decoder.vocab``
+    is the start. ``started(tokens)`` gives what a model that was trained to predict images reads; checkpoints that were tuned by
+    ``transformers`` commonly read the pixels as they are.
+    """
+
+    def __init__(self, config: ImageReaderConfig, *, key: jax.Array):
+        self.config = config
+        self.decoder = Decoder(config.decoder, key=key)
+        # Zero, as in released code: all classes are as likely at first.
+        zero = nnx.initializers.zeros
+        self.score = (
+            None
+            if config.labels is None
+            else nnx.Linear(config.decoder.width, config.labels, use_bias=False, kernel_init=zero, rngs=nnx.Rngs(0))
+        )
+
+    def __call__(
+        self, inputs: Int[Array, "B T"], key: jax.Array | None = None
+    ) -> Float[Array, "B T D"] | Float[Array, "B labels"]:
+        """What the config says; ``key`` None is without dropout.
+
+        Raises:
+          ValueError: if there are more inputs than positions.
+        """
+        config = self.config.decoder
+        config.check_context(inputs.shape[1])
+        keys = (None, None) if key is None else jax.random.split(key)
+        x = drop(self.decoder.embedding.unshifted(inputs), config.dropout, keys[0])
+        x = self.decoder.final_norm(self.decoder.stack(x, config.dropout, keys[1]))
+        return x if self.score is None else self.score(jnp.mean(x, axis=1))
+
+
+def started(tokens: Int[Array, "B T"], vocab: int) -> Int[Array, "B T"]:
+    """The inputs of the slots that predict ``tokens``: the start, and all tokens but the last."""
+    start = jnp.full((tokens.shape[0], 1), vocab, tokens.dtype)
+    return jnp.concatenate([start, tokens[:, :-1]], axis=1)
+
+
+def probe_features(decoder: Decoder, tokens: Int[Array, "B T"]) -> Float[Array, "L B D"]:
+    """What a linear probe sees: of each block its normed input, and of the last one its normed output, averaged over pixels.
+
+    The best are those of a block in the middle.
+
+    Args:
+      decoder: with norms before the sublayers, which are in turn.
+      tokens: the images; the shift to the right happens here.
+
+    Returns:
+      Rows for ``depth`` blocks and the last norm.
+
+    Raises:
+      ValueError: for another kind of decoder, or too many tokens.
+    """
+    config = decoder.config
+    if (config.norm, config.order, config.residual, config.experts) != ("pre", None, "plain", None):
+        raise ValueError(f"probes read plain blocks with norms before their sublayers, got {config}")
+    config.check_context(tokens.shape[1])
+
+    def noted(block: Block, pattern, state, key):
+        x, number, features = state
+        mean = jnp.mean(block.attention_norm(x), axis=1, dtype=jnp.float32)
+        return block(x, pattern, 0.0, key), number + 1, features.at[number].set(mean)
+
+    x = decoder.embedding.shifted(tokens)
+    features = jnp.zeros((config.depth, tokens.shape[0], config.width), jnp.float32)
+    x, _, features = decoder.stack.run((x, jnp.int32(0), features), None, noted)
+    return jnp.concatenate([features, jnp.mean(decoder.final_norm(x), axis=1)[None]])

@@ -1,0 +1,155 @@
+"""Image GPT checkpoints of ``transformers``: its answers, its gradients, and files that it can read back."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import efficient_attn as ea
+from efficient_attn.models import Decoder, DecoderConfig, ImageReaderConfig, Sparse, probe_features, started
+from efficient_attn.pretrained.folder import tensors_of
+from efficient_attn.pretrained.weights import read_tensors, write_tensors
+
+pytestmark = pytest.mark.fast
+GOLDEN = Path(__file__).parents[1] / "golden"
+FOLDER = GOLDEN / "image_gpt"
+CASES = sorted(folder.name for folder in FOLDER.iterdir())
+
+
+def answers(name):
+    """Inputs, the result, and gradients by name."""
+    stored = np.load(FOLDER / name / "answers.npz")
+    gradients = {key.removeprefix("d "): stored[key] for key in stored if key.startswith("d ")}
+    return stored["inputs"], stored["result"], gradients
+
+
+def given(model, inputs):
+    """What the model reads to have these inputs: a decoder shifts its tokens itself, and does not read the last."""
+    return jnp.roll(inputs, -1, axis=1) % 11 if isinstance(model, Decoder) else jnp.asarray(inputs)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_answers_and_gradients_of_transformers(name):
+    inputs, expected, gradients = answers(name)
+    model = ea.load_pretrained(FOLDER / name)
+    graph, state = nnx.split(model)
+
+    def loss(state):
+        result = nnx.merge(graph, state)(given(model, inputs))
+        return jnp.mean(result**3), result
+
+    found, result = jax.jit(jax.grad(loss, has_aux=True))(state)
+    np.testing.assert_allclose(result, expected, atol=2e-5)
+    named = tensors_of(model, nnx.to_pure_dict(found))
+    assert gradients
+    for tensor, value in gradients.items():
+        np.testing.assert_allclose(named[tensor], value, atol=1e-4, err_msg=tensor)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_saved_is_what_was_loaded(name, tmp_path):
+    model = ea.load_pretrained(FOLDER / name)
+    ea.save_pretrained(model, tmp_path)
+    before, after = (read_tensors(f / "model.safetensors") for f in (FOLDER / name, tmp_path))
+    assert before.keys() == after.keys()
+    for tensor, value in before.items():
+        np.testing.assert_array_equal(value, after[tensor], err_msg=tensor)
+    fields, written = (json.loads((f / "config.json").read_text()) for f in (FOLDER / name, tmp_path))
+    lost = {"dtype", "transformers_version", "initializer_range", "use_cache", "reorder_and_upcast_attn", "attn_pdrop"}
+    lost |= {"bos_token_id", "eos_token_id", "pad_token_id"}
+    assert {k: v for k, v in fields.items() if k not in lost} == {k: written[k] for k in fields if k not in lost}
+    assert ea.load_pretrained(tmp_path).config == model.config
+
+
+def test_a_file_whose_biases_are_zero_is_a_model_without():
+    assert not any(ea.load_pretrained(FOLDER / name).config.ff_bias for name in ["published"])
+    assert ea.load_pretrained(FOLDER / "causal").config.attention_bias
+    assert "bias" not in str(nnx.split(ea.load_pretrained(FOLDER / "published"))[1])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_transformers_reads_what_is_saved(name, tmp_path):
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    sys.path.append(str(GOLDEN))
+    from make_image_gpt import CASES as KINDS
+    from make_image_gpt import answer
+
+    inputs, expected, _ = answers(name)
+    ea.save_pretrained(ea.load_pretrained(FOLDER / name), tmp_path)
+    model = getattr(transformers, KINDS[name][0]).from_pretrained(tmp_path).eval()
+    np.testing.assert_allclose(answer(model, inputs).detach().numpy(), expected, atol=1e-5)
+
+
+def test_what_a_probe_sees():
+    model = ea.load_pretrained(FOLDER / "causal")
+    tokens = given(model, answers("causal")[0])
+    features = jax.jit(probe_features)(model, tokens)
+    x = model.embedding.shifted(tokens)
+    root = lambda x: x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + 1e-5)  # noqa: E731
+    first = model.stack.cycle[0].attention_norm.scale[...][0]
+    np.testing.assert_allclose(features[0], jnp.mean(root(x) * first, axis=1), atol=1e-6)
+    whole = model.final_norm(model.hidden(tokens))
+    np.testing.assert_allclose(features[2], jnp.mean(whole, axis=1), atol=1e-5)
+    assert features.shape == (3, 2, 8)
+
+
+def test_a_started_image_is_what_a_decoder_reads():
+    tokens = jnp.asarray([[3, 1, 4], [1, 5, 9]])
+    np.testing.assert_array_equal(started(tokens, 11), [[11, 3, 1], [11, 1, 5]])
+
+
+def damaged(folder, **changes):
+    copy = folder / "copy"
+    shutil.copytree(FOLDER / "causal", copy)
+    fields = json.loads((copy / "config.json").read_text()) | changes
+    (copy / "config.json").write_text(json.dumps(fields))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "reason"),
+    [
+        ({"architectures": ["ImageGPTForPoetry"]}, NotImplementedError, "class 'ImageGPTForPoetry'"),
+        ({"activation_function": "swish"}, NotImplementedError, "'swish'; those offered are .*quick_gelu"),
+        ({"scale_attn_by_inverse_layer_idx": True}, NotImplementedError, "inverse_layer_idx=True; only False is"),
+        ({"layer_norm_epsilon": 1e-6}, NotImplementedError, "layer_norm_epsilon=1e-06; only 1e-05 is offered"),
+        ({"vocab_size": 13}, ValueError, r"wte.weight of .* should be \(13, 8\) by config.json, and is \(12, 8\)"),
+        ({"n_layer": 3}, ValueError, r"lacks transformer.h.2.ln_1.weight"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(tmp_path, changes, error, reason):
+    with pytest.raises(error, match=reason):
+        ea.load_pretrained(damaged(tmp_path, **changes))
+
+
+def test_masks_that_older_versions_stored_are_no_parameters(tmp_path):
+    folder = damaged(tmp_path)
+    tensors = read_tensors(folder / "model.safetensors")
+    masks = {
+        f"transformer.h.{n}.attn.{name}": np.ones((1, 1, 9, 9), np.float32)
+        for n in (0, 1)
+        for name in ("bias", "masked_bias")
+    }
+    write_tensors(folder / "model.safetensors", tensors | masks)
+    assert ea.load_pretrained(folder).config == ea.load_pretrained(FOLDER / "causal").config
+
+
+def test_a_decoder_that_is_no_image_gpt_is_not_written(tmp_path):
+    config = ea.load_pretrained(FOLDER / "published").config
+    changed = DecoderConfig(**{**vars(config), "attention": Sparse(patterns=("Causal() & Window(left=3)",))})
+    with pytest.raises(ValueError, match=r"holds one of .*imagegpt.*; this Decoder is none"):
+        ea.save_pretrained(Decoder(changed, key=jax.random.key(0)), tmp_path)
+
+
+def test_a_reader_has_no_logits():
+    with pytest.raises(ValueError, match=r"the decoder of an ImageReader has \{'logits': 'tied'"):
+        ImageReaderConfig(decoder=ea.load_pretrained(FOLDER / "causal").config)
+    with pytest.raises(ValueError, match="labels must be at least 1, or None; got 0"):
+        ImageReaderConfig(decoder=ea.load_pretrained(FOLDER / "bare").config.decoder, labels=0)
