@@ -72,6 +72,15 @@ class TokenStream:
         return 8 * len(lzma.compress(self.tokens.tobytes(), preset=9)) / len(self)
 
     @functools.cached_property
+    def frequency_bits(self) -> float:
+        """Bits per token of a code that knows how often each token is in this stream, and nothing of the ones before it."""
+        counts = np.zeros(self.vocab_size, np.int64)
+        for begin in range(0, len(self), _SCAN_BYTES):
+            counts += np.bincount(self.tokens[begin : begin + _SCAN_BYTES], minlength=self.vocab_size)
+        shares = counts[counts > 0] / len(self)
+        return float(-np.sum(shares * np.log2(shares)))
+
+    @functools.cached_property
     def lines(self) -> int | None:
         """Number of newline bytes, None unless the unit is a byte."""
         if self.unit != "byte":

@@ -1,5 +1,6 @@
 """``sample`` of models of images and of sound: what is given stands in the file that is written, and is continued."""
 
+import re
 import wave
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from small_run import write_config_for
 
 from efficient_attn.__main__ import main
+from efficient_attn.data import Palette
 from efficient_attn.data.audio import read_sound
 from efficient_attn.experiment import load_config, train
 
@@ -33,6 +35,23 @@ def player(tmp_path_factory):
     return ["sample", "--config", config, "--workdir", str(folder / "run")], folder / "sound.npy"
 
 
+@pytest.fixture(scope="module")
+def palette_painter(tmp_path_factory):
+    """A model of images of 4 x 4 in 300 greys, after two steps: the arguments that name it."""
+    folder = tmp_path_factory.mktemp("palette_painter")
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (300, SIZE, SIZE, 3), dtype=np.uint8))
+    Palette(np.repeat(np.linspace(-1, 1, 300)[:, None], 3, axis=1)).save(folder / "colours.npy")
+    config = write_config_for("ImageArray", folder / "images.npy", context="16", steps="2")
+    with open(config) as file:
+        text = file.read().replace("import AudioFiles,", "import AudioFiles, PaletteImages,")
+    text = re.sub(
+        r"source=(.*),\n", rf"source=PaletteImages(images=\1, palette={str(folder / 'colours.npy')!r}),\n", text
+    )
+    (folder / "small.py").write_text(text.replace("depth=2,", "depth=1, vocab=300,"))
+    train(load_config(config), str(folder / "run"))
+    return ["sample", "--config", config, "--workdir", str(folder / "run")]
+
+
 def pixels(file):
     return np.asarray(pytest.importorskip("PIL.Image").open(file))
 
@@ -48,6 +67,18 @@ def test_the_lower_half_of_an_image_is_drawn(painter, tmp_path):
     whole = ["--prompt-file", str(tmp_path / "given.png"), "--share", "1", "--out", str(tmp_path / "whole.png")]
     main([*painter, *whole])
     np.testing.assert_array_equal(pixels(tmp_path / "whole.png"), given)
+
+
+def test_the_lower_half_of_an_image_is_drawn_in_colours_of_a_palette(palette_painter, tmp_path):
+    given = np.repeat(np.arange(16, dtype=np.uint8).reshape(SIZE, SIZE, 1) * 17, 3, axis=2)
+    pytest.importorskip("PIL.Image").fromarray(given).save(tmp_path / "given.png")
+    main([*palette_painter, "--prompt-file", str(tmp_path / "given.png"), "--out", str(tmp_path / "out.png")])
+    drawn = pixels(tmp_path / "out.png")
+    np.testing.assert_array_equal(drawn[: SIZE // 2], given[: SIZE // 2])
+    assert drawn.shape == given.shape
+    assert (drawn[..., 0] == drawn[..., 1]).all()
+    main([*palette_painter, "--count", "2", "--length", "3", "--out", str(tmp_path / "short.png")])
+    assert not pixels(tmp_path / "short.png")[1:, :SIZE].any()
 
 
 def test_images_from_nothing_lie_in_a_grid(painter, tmp_path):

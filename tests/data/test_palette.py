@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from efficient_attn.data import ImageArray, Palette, PaletteImages, fit_palette, load_palette
+from efficient_attn.models import DecoderConfig
+from efficient_attn.reading import Windows
 
 pytestmark = pytest.mark.fast
+READING = {
+    "context": 6,
+    "batch_size": 2,
+    "seed": 0,
+    "label_smoothing": 0.0,
+    "eval_scored": None,
+    "eval_batch_size": None,
+}
 COLOURS = np.array([[-1, -1, -1], [1, 1, 1], [1, -1, -1], [1, -1, -1]], np.float32)
 
 
@@ -62,6 +72,12 @@ def test_the_fingerprint_is_of_images_and_colours_and_not_of_places(files, tmp_p
     assert source(files, "others.npy").fingerprint() == before
     Palette(COLOURS[::-1].copy()).save(tmp_path / "others.npy")
     assert source(files, "others.npy").fingerprint() != before
+
+
+def test_a_model_of_fewer_tokens_is_refused(files):
+    reading = Windows(model=DecoderConfig(depth=1, width=4, heads=1, vocab=3), **READING)
+    with pytest.raises(ValueError, match="the data has tokens below 4 and the model has vocab=3: they should agree"):
+        reading.batches(source(files).load("train"))
 
 
 def test_a_palette_is_fitted_to_pixels():

@@ -36,3 +36,9 @@ def test_xz_is_the_yardstick_of_short_streams():
     assert stream.xz_bits == pytest.approx(8 * len(lzma.compress(text.tobytes(), preset=9)) / len(text))
     assert 0 < stream.xz_bits < 1
     assert TokenStream(tokens=np.zeros(2**24 + 1, np.uint8), description="long").xz_bits is None
+
+
+def test_bits_of_frequencies():
+    tokens = np.array([0, 0, 0, 0, 1, 1, 299, 2], np.uint16)
+    assert TokenStream(tokens=tokens, vocab_size=300, description="four").frequency_bits == pytest.approx(1.75)
+    assert TokenStream(tokens=np.zeros(9, np.uint8), description="one").frequency_bits == 0.0
