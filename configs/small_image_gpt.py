@@ -23,8 +23,8 @@ _COLOURS = "data/photographs_colours.npy"
 
 CONFIG = Experiment(
     model=DecoderConfig(
-        depth=4,
-        width=96,
+        depth=3,
+        width=64,
         heads=4,
         vocab=128,
         attention=Sparse(patterns=("Causal()",)),
@@ -37,15 +37,15 @@ CONFIG = Experiment(
     ),
     source=PaletteImages(images=ImageArray(path="data/photographs.npy", splits=(0.97, 0.03, 0.0)), palette=_COLOURS),
     context=256,
-    batch_size=16,
-    steps=800,
-    schedule=Schedule(peak=3e-3, warmup_steps=50, decay=Cosine()),
+    batch_size=8,
+    steps=300,
+    schedule=Schedule(peak=3e-3, warmup_steps=30, decay=Cosine()),
     optimizer=AdamW(b2=0.95, weight_decay=0.0),
     eval_batch_size=64,
 )
 
 _HELD_OUT = PaletteImages(
-    images=ImageArray(path="data/photographs_held_out.npy", splits=(0.0, 0.0, 1.0)), palette=_COLOURS
+    images=ImageArray(path="data/photographs_held_out.npy", splits=(0.01, 0.0, 0.99)), palette=_COLOURS
 )
 _NEAR = Sparse(patterns=("Causal() & (Strided(16) | Window(left=15))",))
 _SPARSE = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, attention=_NEAR))

@@ -29,6 +29,7 @@ def small_decoder(model):
     return dataclasses.replace(
         model,
         depth=depth,
+        vocab=max(256, model.vocab),
         order=None if model.order is None else sandwich_order(depth, depth),
         width=8 * heads,
         qk_width=None if model.qk_width is None else 4 * heads,
