@@ -8,7 +8,9 @@ Command: python train.py configs/small_image_gpt.py --workdir runs/small_image_g
   configs/small_image_gpt.py:sparse (VARIANTS) has a row of pixels and a column in place of all before, in a workdir of its own.
 Evaluation: python eval.py configs/small_image_gpt.py --workdir runs/small_image_gpt --split test
   What is called bits per byte is bits per pixel here, beside frequency_bits, those of a code by how often a colour is in the split.
-Hardware: 2 CPU cores, minutes each.
+Hardware: 2 CPU cores, 2 minutes. Measured on 19,615 tiles of wallpapers: 1.98 bits per pixel on the test split's tiles, where
+  frequencies take 6.65 and xz 1.58; 2.59 on 994 tiles of photographs that no split has, where they take 6.14 and 1.91. Many
+  of the tiles are flat or alike, which xz -9 finds better than 300 steps of so small a model. :sparse is not run.
 """
 
 import dataclasses
