@@ -19,6 +19,7 @@ from efficient_attn.data.images import ImageArray, ImageFolder
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
+from efficient_attn.data.permuting import ByteWords, SingleTokens, Units, permuted, told_tokens
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
 from efficient_attn.data.standard_library import StandardLibrary
@@ -33,6 +34,7 @@ __all__ = [
     "SPLITS",
     "AudioFiles",
     "Batch",
+    "ByteWords",
     "ContiguousBatches",
     "CopyFirst",
     "Copying",
@@ -48,6 +50,7 @@ __all__ = [
     "LongDocuments",
     "Masking",
     "PaddedDigits",
+    "SingleTokens",
     "Source",
     "Split",
     "SplitFractions",
@@ -59,6 +62,7 @@ __all__ = [
     "TokenStream",
     "TrainingBatches",
     "Unit",
+    "Units",
     "WikiText",
     "WikipediaExcerpt",
     "Window",
@@ -68,7 +72,9 @@ __all__ = [
     "mu_law_decode",
     "mu_law_encode",
     "pack",
+    "permuted",
     "process_rows",
     "side_by_side",
+    "told_tokens",
     "with_minimum_context",
 ]

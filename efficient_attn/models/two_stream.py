@@ -32,8 +32,8 @@ class Streams:
     """What the queries are made of."""
     predicted: Int[Any, "B P"]
     """Slots of the predicted tokens."""
-    key_mask: Bool[Any, "B T"]
-    """False hides a slot of ``shown`` from all."""
+    key_mask: Bool[Any, "B S"]
+    """False hides a slot of ``shown``, or one of ``told`` after them, from all."""
 
 
 def check_two_stream(config: EncoderConfig) -> None:

@@ -113,7 +113,7 @@ def two_stream_attention(
     value: Float[Array, "B S N H"],
     predicted: Int[Array, "B P"],
     *,
-    key_mask: Bool[Array, "B T"] | None = None,
+    key_mask: Bool[Array, "B S"] | None = None,
     bias: StreamBias | None = None,
     **settings: Any,
 ) -> Float[Array, "B R N H"]:
@@ -124,7 +124,7 @@ def two_stream_attention(
       key: ``S = T + P`` rows: the shown text, then P.
       value: the same.
       predicted: slot of each predicted token, in the order in which they are told; no slot twice.
-      key_mask: False hides a slot of the shown text from all.
+      key_mask: False hides a key from all.
       bias: of the scores.
       settings: ``dropout_rate``, ``dropout_key``, ``query_spec``, ``implementation`` of ``attend``.
 
@@ -145,12 +145,11 @@ def two_stream_attention(
     shown = attend(
         *(x[:, :tokens] for x in (query, key, value)),
         Full(),
-        key_mask=key_mask,
+        key_mask=None if key_mask is None else key_mask[:, :tokens],
         bias=None if bias is None else bias.shown,
         dropout_key=keys[0],
         **settings,
     )
-    seen = None if key_mask is None else jnp.pad(key_mask, ((0, 0), (0, told)), constant_values=True)
     streams = attend(
         query[:, tokens:],
         key,
@@ -158,7 +157,7 @@ def two_stream_attention(
         Window(left=told),
         query_positions=jnp.concatenate([jnp.arange(told), jnp.arange(told) - 1]),
         key_positions=_on_the_line(predicted, tokens),
-        key_mask=seen,
+        key_mask=key_mask,
         bias=None if bias is None else bias.told,
         dropout_key=keys[1],
         **settings,

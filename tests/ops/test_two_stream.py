@@ -51,7 +51,7 @@ def inputs():
 @pytest.mark.parametrize("masks,shown", [(mpnet_masks, True), (plm_masks, False)])
 def test_both_ways_are_equal_with_their_gradients(inputs, masks, shown):
     masks = masks(T - P, P)
-    kept = np.ones((B, T), bool)
+    kept = np.ones((B, T + P), bool)
     if not shown:
         np.put_along_axis(kept, PREDICTED, False, axis=1)
     columns = LITERAL[:, : masks.content.shape[1]]
