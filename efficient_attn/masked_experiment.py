@@ -1,7 +1,8 @@
 """An experiment with an encoder, which learns to tell the tokens that are taken away from its windows."""
 
+import abc
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -47,52 +48,73 @@ class MaskedExperiment(Experiment):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskedWindows(Windows):
-    """Windows of a text, of each of which some tokens are taken away."""
+class TellingWindows(Windows, abc.ABC):
+    """Windows of a text, of each of which some tokens are drawn that the model has to tell."""
 
     model: EncoderConfig
     masking: data.Masking
 
-    def batches(self, stream: data.TokenStream) -> "MaskedBatches":
-        """The batches of every step, this process's rows of them."""
-        return MaskedBatches(super().batches(stream), self.masking)
+    @abc.abstractmethod
+    def drawn(self, batch: data.Batch, seed: tuple[int, ...], first: int) -> data.Batch:
+        """A batch with what the model is shown and has to tell, from a seed and the place of the first row."""
 
-    def program(self) -> dict[str, Any]:
-        """What the way of reading gives a training program besides its batches."""
-        return {"objective": MaskedModelling(encoder_of(self.model), self.label_smoothing, training.Mean)}
+    @abc.abstractmethod
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters and an evaluation batch to nats, tokens and right ones of each row."""
+
+    def batches(self, stream: data.TokenStream) -> "DrawnBatches":
+        """The batches of every step, this process's rows of them."""
+        return DrawnBatches(super().batches(stream), self.drawn)
 
     def evaluator(self, placement: training.Placement) -> Evaluator:
         """Scores splits, each process its share of the windows; compiled once."""
-        step = masked_score_step(encoder_of(self.model), placement.batches(), placement.replicated)
+        step = self.score_step(placement)
         windows, rows = data.EvaluationWindows(context=self.context, scored=self.context), self.eval_rows(placement)
         own = data.process_rows(rows, jax.process_index(), jax.process_count())
 
         def evaluate(params: Any, stream: data.TokenStream) -> dict[str, Any]:
             batches = data.evaluation_batches(stream, windows, rows, jax.process_index(), jax.process_count())
             seed = (self.seed, _EVALUATION)
-            seen = (data.masked(b, self.masking, seed, n * rows + own.start) for n, b in enumerate(batches))
+            seen = (self.drawn(b, seed, n * rows + own.start) for n, b in enumerate(batches))
             return score(step, params, map(placement.feed, seen), None).report()
 
         return evaluate
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskedWindows(TellingWindows):
+    """Windows of a text, of each of which some tokens are taken away."""
+
+    def drawn(self, batch: data.Batch, seed: tuple[int, ...], first: int) -> data.Batch:
+        """A batch of ``data.masked``."""
+        return data.masked(batch, self.masking, seed, first)
+
+    def program(self) -> dict[str, Any]:
+        """What the way of reading gives a training program besides its batches."""
+        return {"objective": MaskedModelling(encoder_of(self.model), self.label_smoothing, training.Mean)}
+
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters and an evaluation batch to nats, tokens and right ones of each row."""
+        return masked_score_step(encoder_of(self.model), placement.batches(), placement.replicated)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class MaskedBatches:
+class DrawnBatches:
     """Training batches with what the model is shown and has to tell: a function of seed, step and process, as they are."""
 
     batches: data.TrainingBatches
-    masking: data.Masking
+    drawn: Callable[[data.Batch, tuple[int, ...], int], data.Batch]
 
     def at(self, step: int) -> data.Batch:
         """This process's rows of the batch of one step."""
-        return self._masked(self.batches.at(step), step)
+        return self._of(self.batches.at(step), step)
 
     def iterate(self, start_step: int = 0) -> Iterator[data.Batch]:
         """Yields ``at(start_step)``, ``at(start_step + 1)``, ... without end."""
         for step, batch in enumerate(self.batches.iterate(start_step), start=start_step):
-            yield self._masked(batch, step)
+            yield self._of(batch, step)
 
-    def _masked(self, batch: data.Batch, step: int) -> data.Batch:
+    def _of(self, batch: data.Batch, step: int) -> data.Batch:
         whole = self.batches
         own = data.process_rows(whole.batch_size, whole.process_index, whole.process_count)
-        return data.masked(batch, self.masking, (whole.seed, _TRAINING), step * whole.batch_size + own.start)
+        return self.drawn(batch, (whole.seed, _TRAINING), step * whole.batch_size + own.start)

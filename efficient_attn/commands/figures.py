@@ -6,10 +6,12 @@ References:
   Child, Gray, Radford, Sutskever, "Generating Long Sequences with Sparse Transformers", 2019, figure 3.
   Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020, figure 1.
   Beltagy, Peters, Cohan, "Longformer: The Long-Document Transformer", 2020, figure 2.
+  Song, Tan, Qin, Lu, Liu, "MPNet: Masked and Permuted Pre-training for Language Understanding", 2020, figures 1 and 2.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from flax import nnx
 
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.synthesizer_attention import Kind, Synthesizer, SynthesizerAttention
+from efficient_attn.ops.two_stream import StreamMasks, mlm_masks, mpnet_masks, plm_masks
 from efficient_attn.patterns.algebra import Full, Pattern
 from efficient_attn.patterns.block_mask import EMPTY, FULL
 from efficient_attn.patterns.drawing import Drawing, to_svg
@@ -76,6 +79,16 @@ def figures() -> dict[str, Drawing]:
             ),
             seen="a token (column) on which the scores of a query (row) depend",
         ),
+        # Six tokens in the order 1 3 5 4 6 2, of which the last three are predicted.
+        "mpnet": draw(
+            (
+                _streams("MLM", "columns: x1 x3 x5, M4 M6 M2\nrows: the same; M are the queries", mlm_masks, 0),
+                _streams("PLM", "columns: x1 x3 x5, x4 x6 x2\nrows: the same, then the queries", plm_masks, 3),
+                _streams(
+                    "MPNet", "columns: x1 x3 x5, x4 x6 x2, M4 M6 M2\nrows: the same, then the queries", mpnet_masks, 3
+                ),
+            )
+        ),
     }
 
 
@@ -90,6 +103,13 @@ def _panel(title: str, caption: str, pattern: Pattern) -> Panel:
 
 def _figure(*drawn: Panel) -> Drawing:
     return draw(drawn, query=_QUERY)
+
+
+def _streams(title: str, caption: str, masks: Callable[[int, int], StreamMasks], queries: int) -> Panel:
+    """Rows of the content stream, and below them those of a query stream that has rows of its own."""
+    drawn = masks(3, 3)
+    seen = np.vstack([drawn.content, drawn.query[:queries]])
+    return Panel(title=title, caption=caption, kinds=np.where(seen, FULL, EMPTY).astype(np.uint8), side=1)
 
 
 def _dependence(title: str, scores: Kind, caption: str) -> Panel:

@@ -20,6 +20,7 @@ from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
 from efficient_attn.data.palette import Palette, PaletteImages, fit_palette, load_palette
+from efficient_attn.data.permuting import ByteWords, SingleTokens, Units, permuted, told_tokens
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
 from efficient_attn.data.standard_library import StandardLibrary
@@ -34,6 +35,7 @@ __all__ = [
     "SPLITS",
     "AudioFiles",
     "Batch",
+    "ByteWords",
     "ContiguousBatches",
     "CopyFirst",
     "Copying",
@@ -51,6 +53,7 @@ __all__ = [
     "PaddedDigits",
     "Palette",
     "PaletteImages",
+    "SingleTokens",
     "Source",
     "Split",
     "SplitFractions",
@@ -62,6 +65,7 @@ __all__ = [
     "TokenStream",
     "TrainingBatches",
     "Unit",
+    "Units",
     "WikiText",
     "WikipediaExcerpt",
     "Window",
@@ -73,7 +77,9 @@ __all__ = [
     "mu_law_decode",
     "mu_law_encode",
     "pack",
+    "permuted",
     "process_rows",
     "side_by_side",
+    "told_tokens",
     "with_minimum_context",
 ]

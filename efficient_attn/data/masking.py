@@ -7,6 +7,7 @@ Reference:
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from efficient_attn.data.batches import Batch
 
@@ -38,6 +39,19 @@ class Masking:
                 f"hidden and changed must be at least 0 and at most 1 together, got {self.hidden} and {self.changed}"
             )
 
+    def replaced(
+        self, tokens: Int[np.ndarray, "..."], how: Float[np.ndarray, "..."], others: Int[np.ndarray, "..."]
+    ) -> Int[np.ndarray, "..."]:
+        """What is shown in place of tokens that are to be told.
+
+        Args:
+            tokens: The tokens.
+            how: A number in [0, 1) for each, which decides.
+            others: Another token for each.
+        """
+        changed = np.where(how < self.hidden + self.changed, others, tokens)
+        return np.where(how < self.hidden, self.token, changed)
+
 
 def masked(batch: Batch, masking: Masking, seed: tuple[int, ...], first: int) -> Batch:
     """A batch with ``inputs`` int32 [B, T], what the model is shown, and ``told`` bool [B, T], what it has to tell.
@@ -56,6 +70,5 @@ def masked(batch: Batch, masking: Masking, seed: tuple[int, ...], first: int) ->
     others = np.stack([rng.integers(masking.token, size=length) for rng in draws])
     chance = np.where(batch["valid"], chance, np.inf)
     told = batch["valid"] & (chance <= np.maximum(masking.rate, chance.min(axis=1, keepdims=True)))
-    replaced = np.where(how < masking.hidden, masking.token, others)
-    shown = np.where(told & (how < masking.hidden + masking.changed), replaced, batch["tokens"])
+    shown = np.where(told, masking.replaced(batch["tokens"], how, others), batch["tokens"])
     return {**batch, "inputs": shown.astype(np.int32), "told": told}

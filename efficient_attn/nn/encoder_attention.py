@@ -5,6 +5,7 @@ The contract of every such module: ``module(x, key_mask, global_mask, key)``, wh
 dropout.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -74,11 +75,29 @@ class EncoderAttention(nnx.Module):
         """
         if global_mask is not None:
             raise ValueError("this attention has no global tokens, got a global mask; leave it out")
-        query, keys, value = (split_heads(p(x), self.heads) for p in (self.query, self.key, self.value))
+        settings = {"key_mask": key_mask, "bias": bias}
+        over = lambda *heads, **drawn: attend(*heads, self.pattern, **settings, **drawn)  # noqa: E731
+        return self.mixed(over, x, x, key)
+
+    def mixed(
+        self,
+        over: Callable[..., jax.Array],
+        x: Float[Array, "B T D"],
+        seen: Float[Array, "B S D"],
+        key: jax.Array | None,
+    ) -> Float[Array, "B T D"]:
+        """Attention by another rule than the pattern, with the same parameters.
+
+        Args:
+          over: attention from queries, keys and values, ``[B, T, N, H]``, and settings of ``attend``.
+          x: the tokens that ask.
+          seen: those that are asked.
+          key: randomness of the dropout; None is without.
+        """
+        query = split_heads(self.query(x), self.heads)
+        keys, value = (split_heads(project(seen), self.heads) for project in (self.key, self.value))
         dropped: dict[str, Any] = {} if key is None else {"dropout_rate": self.dropout, "dropout_key": key}
-        shard = on_mesh(HEADS)
-        mixed = attend(query, keys, value, self.pattern, key_mask=key_mask, bias=bias, query_spec=shard, **dropped)
-        return self.output(join_heads(mixed))
+        return self.output(join_heads(over(query, keys, value, query_spec=on_mesh(HEADS), **dropped)))
 
 
 class BucketedBias(nnx.Module):

@@ -91,18 +91,26 @@ class TextEmbedding(nnx.Module):
         self.types = draw(types, init.position(width, 1)) if types else None
         self.norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
 
-    def __call__(self, tokens: Int[Array, "B T"], types: Int[Array, "B T"] | None) -> Float[Array, "B T D"]:
+    def __call__(
+        self, tokens: Int[Array, "B T"], types: Int[Array, "B T"] | None, places: Int[Array, "#B T"] | None = None
+    ) -> Float[Array, "B T D"]:
         """The embedding of each slot; NaN where a token or a type is outside its table.
 
         Args:
           tokens: the texts.
           types: of the tokens; None: all 0.
+          places: rows of the table of positions; None: those of the tokens themselves.
         """
-        x = _rows(self.table(), tokens) + jnp.asarray(self.positions[...])[self.rule.of(tokens, self.pad_token)]
+        places = self.places(tokens) if places is None else places
+        x = _rows(self.table(), tokens) + jnp.asarray(self.positions[...])[places]
         if self.types is not None:
             rows = jnp.asarray(self.types[...])
             x = x + (rows[0] if types is None else _rows(rows, types))
         return self.norm(x)
+
+    def places(self, tokens: Int[Array, "B T"]) -> Int[Array, "#B T"]:
+        """The row of the table of positions that each slot takes."""
+        return self.rule.of(tokens, self.pad_token)
 
     def table(self) -> Float[Array, "V D"]:
         """The embedding of each token alone, which logits are made with too."""

@@ -11,3 +11,4 @@ from efficient_attn.ops import recurrent as recurrent
 from efficient_attn.ops import reversible as reversible
 from efficient_attn.ops import routing as routing
 from efficient_attn.ops import synthesizer as synthesizer
+from efficient_attn.ops import two_stream as two_stream

@@ -7,6 +7,7 @@ import pytest
 
 from efficient_attn.experiment import load_config, parameters
 from efficient_attn.nn.embedding import TablePositions
+from efficient_attn.nn.text_embedding import CountedPositions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MILLIONS = {
@@ -90,3 +91,19 @@ def test_image_gpt(size):
     assert found == depth * (12 * width**2 + 2 * width) + (2 * 512 + 1 + 1024 + 1) * width
     more = parameters(config)["parameters"] - found
     assert more == (width * 3072 if size == "xl" else 0)
+
+
+def test_mpnet():
+    config = load_config(str(CONFIGS / "mpnet_base.py"))
+    # Pieces of words and counted positions, as the released weights have them, and the pooler of fine-tuning.
+    released = {"vocab": 30_527, "positions": CountedPositions(rows=514), "pad_token": 1, "pooler": True}
+    model = dataclasses.replace(config.model, **released)
+    parts = parameters(dataclasses.replace(config, model=model))["parts"]
+    width, hidden = 768, 3072
+    layer = 4 * (width**2 + width) + 2 * width * hidden + hidden + width + 4 * width
+    assert parts["embedding"] == (30_527 + 514 + 2) * width
+    assert parts["stack"] == 12 * layer
+    assert parts["relative"] == 32 * 12
+    encoder = parts["embedding"] + parts["stack"] + parts["relative"]
+    assert [round(n / 1e6, 2) for n in (encoder, parts["pooler"], parts["head"])] == [108.90, 0.59, 0.62]
+    assert parameters(config)["parameters"] == 12 * layer + 384 + (257 + 512 + 2) * width + width**2 + 3 * width + 257
