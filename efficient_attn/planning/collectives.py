@@ -25,7 +25,8 @@ _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|condition|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_WHILE = re.compile(r" while\(.*condition=%?([\w.\-]+)")
+_LIMIT = re.compile(r" s32\[\]\S* constant\((\d+)\)")
 _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\(")
 
 
@@ -88,8 +89,16 @@ def _times(bodies: Mapping[str, tuple[bool, list[str]]], entry: str) -> Mapping[
         name, runs = waiting.pop()
         times[name] += runs
         for line in bodies[name][1]:
-            trips = int(match[1]) if " while(" in line and (match := _TRIPS.search(line)) else 1
+            loop = _WHILE.search(line)
+            trips = _trips(bodies[loop[1]][1]) if loop else 1
             branches = [part.strip().lstrip("%") for some in _BRANCHES.findall(line) for part in some.split(",")]
             called = [part for part in _CALLED.findall(line) + branches if not part.startswith("all-reduce-scatter")]
             waiting += [(part, runs * trips) for part in called if part in bodies]
     return times
+
+
+def _trips(condition: list[str]) -> int:
+    """How often a loop runs: a scan counts from 0 to the one constant of its condition. Other loops are taken to run once."""
+    limits = [int(match[1]) for line in condition if (match := _LIMIT.search(line))]
+    counts = any("direction=LT" in line for line in condition)
+    return limits[0] if counts and len(limits) == 1 else 1
