@@ -14,6 +14,10 @@ COMMANDS = {
     "show": ("efficient_attn.commands.show", "draw a pattern and count its blocks"),
     "sample": ("efficient_attn.commands.sample", "continue a prompt with a trained model"),
     "params": ("efficient_attn.commands.params", "count the parameters of a configuration"),
+    "plan": (
+        "efficient_attn.commands.plan",
+        "memory, communication and time of a training step on TPUs that are not there",
+    ),
     "bench": ("efficient_attn.commands.bench", "time attention implementations side by side"),
     "compare": ("efficient_attn.commands.compare", "runs side by side: a table, and their losses in one picture"),
     "results": ("efficient_attn.commands.results", "write or check the register of results"),

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -144,12 +145,13 @@ def train(config: Recipe, workdir: str) -> dict[str, Any]:
     learned, runs = config.fields()
     stream = config.source.load("train")
     held_out = config.source.load("validation")
-    placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
+    placement = config.mesh.placement()
     reading, options = config.reading, _options(config)
     batches = reading.batches(stream)
     update = config.update()
     # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
     placement.check_batch(batches.at(0), config.accumulation)
+    placement.parameters(config.form.shapes())
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
     evaluate = _Scorer(reading, held_out, placement)
@@ -211,20 +213,20 @@ def evaluate(config: Recipe, workdir: str, split: data.Split) -> dict[str, Any]:
       ValueError: if the workdir was trained with another model.
       FileNotFoundError: if it has no checkpoint.
     """
-    placement = training.Placement(mesh=training.make_mesh(data=config.mesh.data))
-    params, step = restore(config, workdir, placement.replicated)
+    placement = config.mesh.placement()
+    params, step = restore(config, workdir, placement.parameters)
     stream = config.source.load(split)
     report = _Scorer(config.reading, stream, placement).score(params)
     return {**report, **config.reading.yardstick(stream), "step": step, "split": split, "data": stream.description}
 
 
-def restore(config: Recipe, workdir: str, sharding: jax.sharding.Sharding | None = None) -> tuple[Any, int]:
+def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None = None) -> tuple[Any, int]:
     """The parameters to evaluate of the last checkpoint, and its step.
 
     Args:
       config: the experiment.
       workdir: where it was trained.
-      sharding: where every parameter is to lie; None: on the first device.
+      shardings: from the parameters' shapes to where each is to lie; None: all on the first device.
 
     Raises:
       ValueError: if they are those of another model.
@@ -246,7 +248,7 @@ def restore(config: Recipe, workdir: str, sharding: jax.sharding.Sharding | None
         differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
-        return checkpoints.restore_params(steps[-1], sharding), steps[-1]
+        return checkpoints.restore_params(steps[-1], shardings), steps[-1]
 
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):

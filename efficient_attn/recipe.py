@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import optax
 
 from efficient_attn import training
 from efficient_attn.models import Functional
+from efficient_attn.models.dimensions import parameter_specs
 from efficient_attn.nn.stack import matrices
 from efficient_attn.training.metrics import TensorBoardChoice
 
@@ -20,6 +21,17 @@ class Mesh:
 
     data: int = -1
     """Batch rows; -1: all devices that the other axes leave."""
+    expert: int = 1
+    """Experts of a mixture, and batch rows."""
+    model: int = 1
+    """Heads, hidden features and vocabulary."""
+    fsdp: bool = False
+    """Whether parameters, and what the optimizer keeps of them, are split over ``data`` too, and gathered where they are used."""
+
+    def placement(self, devices: Sequence[Any] | None = None) -> training.Placement:
+        """Where a run's arrays lie, over ``devices`` or all that there are."""
+        mesh = training.make_mesh(data=self.data, expert=self.expert, model=self.model, devices=devices)
+        return training.Placement(mesh=mesh, params=lambda shapes: parameter_specs(shapes, mesh, self.fsdp))
 
 
 # Fields that decide how an experiment runs. All others decide what is learned, and may not change within a workdir.

@@ -5,6 +5,11 @@ import math
 import jax
 from jax.sharding import AxisType
 
+# The mesh axes over which rows of a batch are dealt out: experts are spread over devices that have rows of their own.
+ROWS = ("data", "expert")
+# How queries, keys and values [B, T, N, H] lie on the mesh, and the residual stream [B, T, D].
+HEADS, STREAM = jax.P(ROWS, None, "model", None), jax.P(ROWS)
+
 
 def constrain(x: jax.Array, spec: jax.P | None) -> jax.Array:
     """Constrains ``x`` to ``spec`` on the current mesh: identity without a mesh, a reshard on an Explicit one.
@@ -21,22 +26,23 @@ def constrain(x: jax.Array, spec: jax.P | None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec)
 
 
-def fitting(spec: jax.P, shape: tuple[int, ...]) -> jax.P | None:
-    """``spec`` where the current mesh has its axes, splits something along them, and they divide ``shape``; None otherwise."""
-    sizes = dict(jax.sharding.get_abstract_mesh().shape)
-    axes = [(axis,) if isinstance(axis, str) else (axis or ()) for axis in spec]
-    if not all(axis in sizes for some in axes for axis in some):
-        return None
-    parts = [math.prod(sizes[axis] for axis in some) for some in axes]
-    return spec if max(parts) > 1 and all(n % part == 0 for n, part in zip(shape, parts, strict=False)) else None
-
-
-# How queries, keys and values of shape [B, T, N, H] lie on the trainer's mesh.
-HEADS = jax.P("data", None, "model", None)
-
-
 def on_mesh(spec: jax.P) -> jax.P | None:
-    """``spec`` where the current mesh splits something along it; None without a mesh, or with one device along its axes."""
+    """``spec`` without the axes along which the current mesh has one device or which it lacks; None where nothing is left."""
     sizes = dict(jax.sharding.get_abstract_mesh().shape)
-    axes = [axis for axis in spec if axis is not None]
-    return spec if all(axis in sizes for axis in axes) and any(sizes[axis] > 1 for axis in axes) else None
+    kept = [tuple(axis for axis in axes if sizes.get(axis, 1) > 1) for axes in map(names, spec)]
+    return jax.P(*(axes or None for axes in kept)) if any(kept) else None
+
+
+def fitting(spec: jax.P, shape: tuple[int, ...]) -> jax.P | None:
+    """``on_mesh(spec)`` where its axes divide ``shape``; None otherwise."""
+    found = on_mesh(spec)
+    if found is None:
+        return None
+    sizes = jax.sharding.get_abstract_mesh().shape
+    parts = [math.prod(sizes[axis] for axis in names(axes)) for axes in found]
+    return found if all(n % part == 0 for n, part in zip(shape, parts, strict=False)) else None
+
+
+def names(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The mesh axes of one dimension of a spec."""
+    return (axes,) if isinstance(axes, str) else axes or ()

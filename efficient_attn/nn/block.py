@@ -13,6 +13,7 @@ from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import NOTHING
 from efficient_attn.nn.norm import Norm, NormKind, make_norm
 from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.sharding import STREAM, constrain, fitting
 
 NormPlace = Literal["pre", "post"]
 
@@ -52,7 +53,7 @@ class Residual(nnx.Module):
 
     def _leave(self, x: Float[Array, "B T D"], result: Float[Array, "B T D"], norm: Norm) -> Float[Array, "B T D"]:
         """The residual stream after a sublayer's result."""
-        x = x + result.astype(x.dtype)
+        x = constrain(x + result.astype(x.dtype), fitting(STREAM, x.shape))
         return x if self.norm == "pre" else norm(x)
 
     def _after(self, x: Float[Array, "B T D"], mixed: Float[Array, "B T D"]) -> Float[Array, "B T D"]:

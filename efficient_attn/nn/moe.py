@@ -24,10 +24,10 @@ from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops import routing
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import constrain, fitting
+from efficient_attn.sharding import ROWS, constrain, fitting
 
 # How groups lie before and after the rows are sent to their experts: [G S D] and [G E C D]; and the experts' matrices.
-_GROUPS, _EXPERTS, _WEIGHTS = jax.P(("data", "expert")), jax.P("data", "expert"), jax.P("expert")
+_GROUPS, _EXPERTS, _WEIGHTS = jax.P(ROWS), jax.P("data", "expert"), jax.P("expert")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -136,11 +136,12 @@ def matrices(params: Any) -> Any:
     however many layers share their array.
     """
 
-    def marked(path: tuple[Any, ...], x: jax.Array) -> bool:
-        stacked = any(getattr(part, "key", None) == "cycle" for part in path)
-        return x.ndim - stacked > 1
+    return jax.tree_util.tree_map_with_path(lambda path, x: x.ndim - is_stacked(path) > 1, params)
 
-    return jax.tree_util.tree_map_with_path(marked, params)
+
+def is_stacked(path: tuple[Any, ...]) -> bool:
+    """Whether the array of this path has the layers of a cycle along its first axis."""
+    return any(getattr(part, "key", None) == "cycle" for part in path)
 
 
 Run = Callable[[Any, Any, Any, jax.Array | None], Any]

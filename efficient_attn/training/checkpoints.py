@@ -9,6 +9,7 @@ import dataclasses
 import importlib.metadata
 import logging
 import os
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -91,16 +92,16 @@ class Checkpoints:
         items = self._load(_items(state), step)
         return TrainState(params=items["params"], ema=items.get("ema"), **items["rest"])
 
-    def restore_params(self, step: int | None = None, sharding: jax.sharding.Sharding | None = None) -> PyTree:
+    def restore_params(self, step: int | None = None, shardings: Callable[[PyTree], PyTree] | None = None) -> PyTree:
         """Returns the parameters to evaluate (their average if one was kept).
 
         Args:
           step: the checkpoint; ``None``: the last one.
-          sharding: where each of them is to lie; ``None``: on the first device.
+          shardings: from their shapes to where each of them is to lie; ``None``: all on the first device.
         """
         saved = self._metadata_of(step).metadata
         name = "ema" if "ema" in saved else "params"
-        return self._load({name: _placed(saved[name], sharding)}, step)[name]
+        return self._load({name: _placed(saved[name], shardings)}, step)[name]
 
     def carry_shapes(self, carry: PyTree, step: int | None = None) -> PyTree:
         """Returns the shapes that the carry of ``step`` was saved with; ``carry`` has its structure and formats."""
@@ -165,6 +166,8 @@ def _items(state: TrainState) -> dict[str, PyTree]:
     return items if state.ema is None else items | {"ema": state.ema}
 
 
-def _placed(tree: PyTree, sharding: jax.sharding.Sharding | None = None) -> PyTree:
-    where = jax.sharding.SingleDeviceSharding(jax.local_devices()[0]) if sharding is None else sharding
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree)
+def _placed(tree: PyTree, shardings: Callable[[PyTree], PyTree] | None = None) -> PyTree:
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+    whole = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    where = jax.tree.map(lambda _: whole, shapes) if shardings is None else shardings(shapes)
+    return jax.tree.map(lambda x, place: x.update(sharding=place), shapes, where)

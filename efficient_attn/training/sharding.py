@@ -9,10 +9,11 @@ import jax
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
+from efficient_attn.sharding import ROWS, names
 from efficient_attn.training.state import TrainState
 
 PyTree = Any
-OVER_DATA, REPLICATED = jax.P("data"), jax.P()
+BY_ROWS, REPLICATED = jax.P(ROWS), jax.P()
 AXES = ("data", "expert", "model", "sequence")
 
 
@@ -49,9 +50,9 @@ class Placement:
     """A mesh, and the spec of everything that a step touches."""
 
     mesh: Mesh = dataclasses.field(default_factory=make_mesh)
-    batch: jax.P = OVER_DATA
+    batch: jax.P = BY_ROWS
     """Leading axes of every array of a batch."""
-    carry: jax.P = OVER_DATA
+    carry: jax.P = BY_ROWS
     """Leading axes of every array of the objective's memory."""
     params: PyTree | Callable[[PyTree], PyTree] = REPLICATED
     """One spec, a tree of specs, or a function from the parameters' shapes to a tree of specs."""
@@ -63,19 +64,31 @@ class Placement:
 
     def filled(self, rows: int) -> int:
         """Rows of a batch of at least ``rows`` that divides among the devices."""
-        devices = self.mesh.shape["data"]
-        return -(-rows // devices) * devices
+        return -(-rows // self.rows) * self.rows
+
+    @property
+    def rows(self) -> int:
+        """Parts into which the rows of a batch are dealt out."""
+        return math.prod(self.mesh.shape[axis] for axis in self._row_axes)
+
+    @property
+    def _row_axes(self) -> tuple[str, ...]:
+        return names(self.batch[0]) if len(self.batch) else ()
 
     def batches(self) -> NamedSharding:
         """The sharding of a batch, the same for each of its arrays."""
         return NamedSharding(self.mesh, self.batch)
 
+    def parameters(self, shapes: PyTree) -> PyTree:
+        """Returns the sharding of each parameter, given arrays or shapes."""
+        specs = self.params(shapes) if callable(self.params) else self.params
+        if isinstance(specs, jax.P):
+            specs = jax.tree.map(lambda _, spec=specs: spec, shapes)
+        return jax.tree.map(lambda _, spec: NamedSharding(self.mesh, spec), shapes, specs)
+
     def state(self, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
         """Returns the shardings of ``state`` (arrays or shapes): optimizer state lies where its parameter lies."""
-        specs = self.params(state.params) if callable(self.params) else self.params
-        if isinstance(specs, jax.P):
-            specs = jax.tree.map(lambda _, spec=specs: spec, state.params)
-        params = jax.tree.map(lambda _, spec: NamedSharding(self.mesh, spec), state.params, specs)
+        params = self.parameters(state.params)
 
         def beside(leaf, param, sharding):
             # An array that is not trained has no state.
@@ -120,9 +133,7 @@ class Placement:
           batch: what this process feeds to one step.
           accumulation: microbatches per step.
         """
-        axes = self.batch[0] if len(self.batch) else None
-        names = (axes,) if isinstance(axes, str) else (axes or ())
-        devices = math.prod(self.mesh.shape[name] for name in names)
+        devices = self.rows
         sizes = {name: x.shape[0] if x.ndim else 0 for name, x in batch.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"every array of a batch needs the same leading batch axis; got {sizes}")
@@ -130,5 +141,5 @@ class Placement:
         if rows == 0 or rows % (accumulation * devices):
             raise ValueError(
                 f"a batch of {rows} rows does not divide into {accumulation} microbatches over {devices} devices "
-                f"(mesh axes {names}): use a multiple of {accumulation * devices}"
+                f"(mesh axes {', '.join(self._row_axes)}): use a multiple of {accumulation * devices}"
             )

@@ -57,6 +57,15 @@ def test_a_run_reports_its_scores_and_leaves_its_files(straight):
     assert (workdir / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_goes_on_over_another_mesh(straight, config, tmp_path):
+    run = tmp_path / "moved"
+    train(config, run, "--steps", "2", "--mesh.model", "2", "--mesh.fsdp")
+    report = train(config, run, "--mesh.data", "4", "--mesh.expert", "2")
+    assert report["loss"] == pytest.approx(straight[1]["loss"], rel=1e-5)
+    out, _ = finish(start("eval.py", config, "--workdir", str(run), "--split", "validation", "--mesh.model", "2"))
+    assert json.loads(out.decode().splitlines()[-1])["loss"] == pytest.approx(report["loss"], rel=1e-5)
+
+
 def test_eval_scores_a_split(straight, config):
     workdir, report = straight
     out, _ = finish(start("eval.py", config, "--workdir", str(workdir)))

@@ -1,0 +1,86 @@
+"""``python -m efficient_attn plan configs/x.py --topology v5e:4x4``: what a training step needs of TPUs that are not there."""
+
+import dataclasses
+import importlib.util
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import tyro
+
+from efficient_attn.experiment import Experiment, load_language_model
+from efficient_attn.planning import GIB, Plan, TooLarge, plan, remedies, topology
+from efficient_attn.recipe import Mesh, plain
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Which config, on which chips, and how it is spread over them."""
+
+    config: Annotated[str, tyro.conf.Positional]
+    """A config of a language model."""
+    topology: str = "v5e:2x4"
+    """Chips and their arrangement, as v5e:16x16, v5p:4x4x4, v4:2x2x2 or v6e:8x8."""
+    mesh: Mesh = dataclasses.field(default_factory=Mesh)
+    """Devices along each mesh axis."""
+    batch_size: int | None = None
+    """Rows in a step, over all chips; None: the config's."""
+    accumulation: int | None = None
+    """Microbatches in a step; None: the config's."""
+    span: int | None = None
+    """For models with adaptive spans: tokens that each layer remembers; None: the limit."""
+
+
+def main(args: Args) -> None:
+    """Prints what a chip holds, computes and sends, and a JSON object last; tries what may make it fit where it does not.
+
+    Raises:
+      ValueError: if nothing that was tried fits.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError("plan needs the TPU compiler: pip install libtpu")
+    chip, devices = topology(args.topology)
+    changes = {"batch_size": args.batch_size, "accumulation": args.accumulation}
+    config = dataclasses.replace(
+        load_language_model(args.config), mesh=args.mesh, **{k: v for k, v in changes.items() if v is not None}
+    )
+    for done, tried in _attempts(config):
+        try:
+            found = plan(tried, chip, devices, args.span)
+        except TooLarge as error:
+            print(f"{done}: does not fit, {error}", flush=True)
+            continue
+        print(f"{done}: fits {len(devices)} chips of {args.topology}")
+        print("\n".join(_lines(found)))
+        print(json.dumps(_report(found, tried)))
+        return
+    raise ValueError(
+        f"{args.config} does not fit {args.topology}, whatever was tried: use more chips or a smaller batch"
+    )
+
+
+def _attempts(config: Experiment) -> Iterator[tuple[str, Experiment]]:
+    yield "as configured", config
+    for change, changed in remedies(config):
+        yield f"and with {change}", changed
+
+
+def _lines(found: Plan) -> Iterator[str]:
+    """A line for each kind of bytes, each collective and each bound."""
+    for name in ("parameters", "optimizer", "rest", "temporaries", "code", "total"):
+        yield f"{name:<20} {getattr(found, name) / GIB:>10.3f} GiB a chip"
+    yield f"{'of a chip':<20} {found.chip.memory / GIB:>10.3f} GiB"
+    yield f"{'matrix products':<20} {found.flops / 1e12:>10.3f} TFLOP a chip"
+    for kind, sent in sorted(found.sent.items()):
+        yield f"{kind:<20} {sent.bytes / 2**20:>10.1f} MiB a chip in {sent.count}"
+    for part, seconds in found.bounds.items():
+        yield f"{part + ' bound':<20} {1e3 * seconds:>10.2f} ms a step at least"
+    yield f"{'tokens':<20} {found.tokens_per_second:>10,.0f} a second at most, were the longest of these all"
+
+
+def _report(found: Plan, config: Experiment) -> dict[str, Any]:
+    """The plan as JSON, and how its step is spread."""
+    names = ("chips", "parameters", "optimizer", "rest", "temporaries", "code", "total", "flops", "tokens_per_second")
+    sent = {kind: dataclasses.asdict(some) for kind, some in found.sent.items()}
+    how = {"mesh": plain(config.mesh), "remat": config.model.remat, "accumulation": config.accumulation}
+    return {name: getattr(found, name) for name in names} | {"collectives": sent, "bounds": dict(found.bounds)} | how
