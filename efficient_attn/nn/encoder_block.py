@@ -1,9 +1,10 @@
 """A residual block of a bidirectional encoder: norms after the sums, dropout, and masks of tokens."""
 
+from typing import Any
+
 import jax
 from jaxtyping import Array, Bool, Float
 
-from efficient_attn.kernels import RelativeBias
 from efficient_attn.nn.block import Residual
 from efficient_attn.nn.dropout import drop
 
@@ -18,7 +19,7 @@ class EncoderBlock(Residual):
         key: jax.Array | None,
         key_mask: Bool[Array, "B T"] | None = None,
         global_mask: Bool[Array, "B T"] | None = None,
-        bias: RelativeBias | None = None,
+        **common: Any,
     ) -> Float[Array, "B T D"]:
         """The residual stream after the block.
 
@@ -28,10 +29,9 @@ class EncoderBlock(Residual):
           key: randomness of dropout; None is without.
           key_mask: False hides a token from all.
           global_mask: True of global tokens, for a mechanism that has them.
-          bias: of the attention scores, for a mechanism that takes one.
+          common: what all layers share, as their attention takes it: a bias of scores, or a projection.
         """
         keys = (None, None, None) if key is None else jax.random.split(key, 3)
-        biased = {} if bias is None else {"bias": bias}
-        mixed = self.attention(self._enter(x, self.attention_norm), key_mask, global_mask, keys[0], **biased)
+        mixed = self.attention(self._enter(x, self.attention_norm), key_mask, global_mask, keys[0], **common)
         x = self._leave(x, drop(mixed, dropout, keys[1]), self.attention_norm)
         return self._feed(x, dropout, keys[2])
