@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from efficient_attn.experiment import load_config, parameters
+from efficient_attn.experiment import load_config, load_variants, parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MILLIONS = {
@@ -73,3 +73,28 @@ def test_adaptive_span(name):
     # A start vector in place of a bias of the logits.
     assert found == published - vocab + width
     assert round(found / 1e6, 2 if layers == 12 else 1) == millions
+
+
+# Rows of the Linformer's table 2: tokens, slots, and how many projections there are.
+LINFORMERS = {"": (512, 256, 1)} | {
+    f"n{length}_k{slots}{sharing}": (length, slots, projections)
+    for length, slots in ((512, 128), (512, 256), (1024, 256))
+    for sharing, projections in (("", 24), ("_key_value", 12), ("_layerwise", 1))
+    if (length, slots, projections) != (512, 256, 1)
+}
+
+
+def test_linformers_differ_from_roberta_by_their_projections():
+    variants = load_variants(str(CONFIGS / "linformer_roberta.py"))
+    # As released, with a tied decoder and without a pooler or a table of one token type.
+    roberta, vocab = 124_697_433 - 768, 50_265
+
+    def size(name):
+        model = dataclasses.replace(variants[name].model, vocab=vocab)
+        return parameters(dataclasses.replace(variants[name], model=model))["parameters"]
+
+    assert size("dense") == roberta
+    assert set(variants) == {"dense", *LINFORMERS}
+    for name, (length, slots, projections) in LINFORMERS.items():
+        assert variants[name].context == length
+        assert size(name) - roberta == projections * length * slots + (length - 512) * 768
