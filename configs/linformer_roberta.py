@@ -7,7 +7,7 @@ Command: python train.py configs/linformer_roberta.py --workdir runs/linformer_r
   for keys and values of each layer, and after _key_value with one for both; :n512_k128_layerwise and :n1024_k256_layerwise have
   one for all layers. Each in a workdir of its own.
 Metric: bits for each hidden token of the validation split; the table's own are of fine-tuned models.
-Data: the paper trains on BookCorpus and Wikipedia in 50,265 subwords. Here it is Wikipedia in bytes; with that vocabulary the models
+Data: the paper trains on BookCorpus and Wikipedia in 50,265 subwords. Here it is Wikipedia in bytes; with that vocabulary models
   have the parameters of RoBERTa-base, 124.7 M and a projection's.
 Recipe: 250,000 updates as in the paper, which leaves out batch and rate: here those of RoBERTa's released recipe for 2,048 texts.
 Hardware: 64 V100 in the paper. Measured here: not run; configs/small_linformer.py is a comparison for any machine.
