@@ -3,11 +3,13 @@
 Wang et al. 2020, table 3: a forward pass on random inputs, one projection for all layers, batches as large as fit in 16 GB, whose
 ratio is the memory saved. The paper leaves out depth and width; here they are 2 layers of width 512 with 8 heads, float32 and
 batch 1, and the memory saved is the ratio of temporaries and result. Dense attention is there twice: by ``attend``, and with the
-scores of all pairs in memory, as when the paper was written.
+scores of all pairs in memory, as when the paper was written. PyTorch has dense attention and 128 slots beside them, where it is
+installed.
 """
 
 import dataclasses
 import functools
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -16,6 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from efficient_attn.bench.apart import measure_apart
 from efficient_attn.bench.timing import median_ms
 from efficient_attn.nn.attention import join_heads, split_heads
 from efficient_attn.nn.encoder_attention import EncoderAttention
@@ -45,6 +48,7 @@ class Row:
     ms: float | None
     """None: it needs more memory than this machine has free."""
     mib: float
+    """Ours: temporaries and result, as compiled. PyTorch's: growth of the process at its largest."""
 
     def saved(self, base: "Row | None") -> str:
         """How many times less this takes than another: of time, where both were timed, and of memory."""
@@ -73,6 +77,18 @@ def rows(longest: int) -> Iterator[Row]:
             for slots in SLOTS:
                 if 2 * slots <= length:
                     yield linformer(length, slots)
+            if importlib.util.find_spec("torch") is not None:
+                yield from (_theirs(length, slots) for slots in (0, SLOTS[0]))
+
+
+def _theirs(length: int, slots: int) -> Row:
+    """PyTorch's, in a process of its own, whose largest size is then its own too; 0 slots: dense attention."""
+    arguments = (length, slots, _repeats(length))
+    return Row(**measure_apart("efficient_attn.bench.torch_linformer", "PyTorch's Linformer", *arguments))
+
+
+def _repeats(length: int) -> int:
+    return 7 if length <= 2048 else 3
 
 
 def linformer(length: int, slots: int) -> Row:
@@ -104,5 +120,5 @@ def _measure(system: str, length: int, attention: functools.partial[nnx.Module],
     sizes = forward.memory_analysis()
     needed = sizes.temp_size_in_bytes + sizes.output_size_in_bytes
     fits = needed < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    repeats = 7 if length <= 2048 else 3
-    return Row(system, length, median_ms(lambda: forward(state, common, x), repeats) if fits else None, needed / 2**20)
+    ms = median_ms(lambda: forward(state, common, x), _repeats(length)) if fits else None
+    return Row(system, length, ms, needed / 2**20)

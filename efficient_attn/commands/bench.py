@@ -137,6 +137,8 @@ def _linformer(args: Args) -> None:
     """Time and memory of a sample at inference, and what Linformer saves of dense attention's."""
     from efficient_attn.bench import linformer
 
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: its rows are left out", file=sys.stderr)
     dense: dict[tuple[str, int], linformer.Row] = {}
     print("| system | n | ms a sample | MiB a sample | time / memory saved over attend | over softmax |")
     print("|---|---|---|---|---|---|")
