@@ -19,7 +19,9 @@ class Args:
     """What to measure."""
 
     what: Annotated[
-        Literal["attention", "training", "steps", "tpu", "gpu", "memory", "reformer", "longformer", "recurrent"],
+        Literal[
+            "attention", "training", "steps", "tpu", "gpu", "memory", "reformer", "longformer", "linformer", "recurrent"
+        ],
         tyro.conf.Positional,
     ] = "attention"
     longest: int = 65_536
@@ -129,6 +131,23 @@ def _longformer(args: Args) -> None:
         each = " / ".join(f"{1e3 * x / row.length:.1f}" for x in (row.forward_ms, row.both_ms))
         times = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {each} | {row.mib:.0f}"
         print(f"| {row.system} | {row.part} | {row.length} | {times} |", flush=True)
+
+
+def _linformer(args: Args) -> None:
+    """Time and memory of a sample at inference, and what Linformer saves of dense attention's."""
+    from efficient_attn.bench import linformer
+
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: its rows are left out", file=sys.stderr)
+    dense: dict[tuple[str, int], linformer.Row] = {}
+    print("| system | n | ms a sample | MiB a sample | time / memory saved over attend | over softmax |")
+    print("|---|---|---|---|---|---|")
+    for row in linformer.rows(args.longest):
+        if row.system in (linformer.ATTEND, linformer.SOFTMAX):
+            dense[row.system, row.length] = row
+        saved = [row.saved(dense.get((base, row.length))) for base in (linformer.ATTEND, linformer.SOFTMAX)]
+        ms = "left out: more memory than is free" if row.ms is None else f"{row.ms:.1f}"
+        print(f"| {row.system} | {row.length} | {ms} | {row.mib:.0f} | {saved[0]} | {saved[1]} |", flush=True)
 
 
 def _recurrent(args: Args) -> None:
@@ -241,5 +260,6 @@ _MEASURED = {
     "memory": _memory,
     "reformer": _reformer,
     "longformer": _longformer,
+    "linformer": _linformer,
     "recurrent": _recurrent,
 }

@@ -30,7 +30,7 @@ from efficient_attn.nn.embedding import (
 )
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization, Scheme
-from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse
+from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse, check_causal
 from efficient_attn.nn.moe import Experts, MoE, Routed
 from efficient_attn.nn.norm import NormKind, make_norm
 from efficient_attn.nn.reversible_stack import ReversibleStack
@@ -95,6 +95,7 @@ class DecoderConfig:
     precision: Precision = Precision()
 
     def __post_init__(self):
+        check_causal(self.attention)
         for name in ("depth", "width", "heads", "vocab"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -14,12 +14,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from efficient_attn.kernels import RelativeBias
 from efficient_attn.models.encoder_heads import HEADS, POOLED, HeadName, Pooler
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.encoder_attention import BucketedBias
 from efficient_attn.nn.encoder_block import EncoderBlock
-from efficient_attn.nn.encoder_mechanisms import ENCODER_MODULES, EncoderMechanism, default_globals
+from efficient_attn.nn.encoder_mechanisms import ENCODER_MODULES, EncoderMechanism, common_projection, default_globals
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.sparse import Sparse
@@ -110,6 +109,9 @@ class EncoderConfig:
         longest = self.positions.longest(self.pad_token)
         if not 0 < tokens <= longest:
             raise ValueError(f"the model has positions for 1 to {longest} tokens, got {tokens}")
+        longest = self.attention.longest
+        if longest is not None and tokens > longest:
+            raise ValueError(f"the {type(self.attention).__name__} is for up to {longest} tokens, got {tokens}")
 
 
 @jax.tree_util.register_dataclass
@@ -153,6 +155,8 @@ class Encoder(nnx.Module):
             if relative is None
             else BucketedBias(relative.buckets, relative.longest, config.heads, init, rngs=rngs)
         )
+        sizes = config.width, config.heads
+        self.projection = common_projection(config.attention, *sizes, init, config.precision, rngs)
         make = lambda place, rngs: _block(config, init, place, rngs)  # noqa: E731
         self.stack = Stack(make, config.depth, config.attention.parsed(), config.remat, rngs.params())
         self.pooler = Pooler(config.width, config.precision, rngs) if config.pooler else None
@@ -213,13 +217,19 @@ class Encoder(nnx.Module):
         """The end of the residual stream."""
         dropout = self.config.dropout
         keys = (None, None) if key is None else jax.random.split(key)
-        bias: RelativeBias | None = None if self.relative is None else self.relative(tokens.shape[1])
+        common = self._common(tokens.shape[1])
 
         def each(block: EncoderBlock, pattern: Any, x: jax.Array, key: jax.Array | None) -> jax.Array:
             del pattern  # The attention holds its own.
-            return block(x, dropout, key, key_mask, global_mask, bias)
+            return block(x, dropout, key, key_mask, global_mask, **common)
 
         return self.stack.run(drop(self.embedding(tokens, types), dropout, keys[0]), keys[1], each)
+
+    def _common(self, tokens: int) -> dict[str, Any]:
+        """What the attention of every layer is called with, for texts of so many tokens."""
+        if self.relative is not None:
+            return {"bias": self.relative(tokens)}
+        return {} if self.projection is None else {"projection": self.projection[...]}
 
     def _check_inside(self, tokens: Any, types: Any) -> None:
         check_inside("input_ids", tokens, self.config.vocab)

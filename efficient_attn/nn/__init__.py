@@ -8,6 +8,7 @@ from efficient_attn.nn.cache import Cache as Cache
 from efficient_attn.nn.embedding import Embedding as Embedding
 from efficient_attn.nn.entmax_attention import EntmaxAttention as EntmaxAttention
 from efficient_attn.nn.feedforward import FeedForward as FeedForward
+from efficient_attn.nn.linformer_attention import LinformerAttention as LinformerAttention
 from efficient_attn.nn.longformer_attention import LongformerAttention as LongformerAttention
 from efficient_attn.nn.stack import Stack as Stack
 from efficient_attn.nn.synthesizer_attention import SynthesizerAttention as SynthesizerAttention

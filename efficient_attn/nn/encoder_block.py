@@ -1,11 +1,11 @@
 """A residual block of a bidirectional encoder: norms after the sums, dropout, and masks of tokens."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jaxtyping import Array, Bool, Float
 
-from efficient_attn.kernels import RelativeBias
 from efficient_attn.nn.block import Residual
 from efficient_attn.nn.dropout import drop
 
@@ -20,7 +20,7 @@ class EncoderBlock(Residual):
         key: jax.Array | None,
         key_mask: Bool[Array, "B T"] | None = None,
         global_mask: Bool[Array, "B T"] | None = None,
-        bias: RelativeBias | None = None,
+        **common: Any,
     ) -> Float[Array, "B T D"]:
         """The residual stream after the block.
 
@@ -30,10 +30,9 @@ class EncoderBlock(Residual):
           key: randomness of dropout; None is without.
           key_mask: False hides a token from all.
           global_mask: True of global tokens, for a mechanism that has them.
-          bias: of the attention scores, for a mechanism that takes one.
+          common: what all layers share, as their attention takes it: a bias of scores, or a projection.
         """
-        biased = {} if bias is None else {"bias": bias}
-        attention = lambda x, key: self.attention(x, key_mask, global_mask, key, **biased)  # noqa: E731
+        attention = lambda x, key: self.attention(x, key_mask, global_mask, key, **common)  # noqa: E731
         return self.around(attention, x, dropout, key)
 
     def around(

@@ -9,10 +9,13 @@ from flax import nnx
 from jaxtyping import Array, Bool, Int
 
 from efficient_attn.nn.encoder_attention import EncoderAttention
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.linformer_attention import Linformer, LinformerAttention
 from efficient_attn.nn.longformer_attention import Longformer, LongformerAttention
 from efficient_attn.nn.sparse import Sparse
+from efficient_attn.precision import Precision
 
-EncoderMechanism = Sparse | Longformer
+EncoderMechanism = Sparse | Longformer | Linformer
 
 # What makes the attention at a place of the cycle, which is as long as the mechanism's ``parsed()``, from the arguments
 # ``(width, heads, init, precision, *, dropout, rngs)``; ``EncoderAttention`` says what it is called with.
@@ -20,6 +23,7 @@ ENCODER_MODULES: Mapping[type, Callable[[Any, int], Callable[..., nnx.Module]]] 
     {
         Sparse: lambda mechanism, place: functools.partial(EncoderAttention, pattern=mechanism.parsed()[place]),
         Longformer: lambda mechanism, place: functools.partial(LongformerAttention, longformer=mechanism, layer=place),
+        Linformer: lambda mechanism, place: functools.partial(LinformerAttention, linformer=mechanism, layer=place),
     }
 )
 
@@ -27,3 +31,12 @@ ENCODER_MODULES: Mapping[type, Callable[[Any, int], Callable[..., nnx.Module]]] 
 def default_globals(mechanism: EncoderMechanism, head: str, tokens: Int[Array, "B T"]) -> Bool[Array, "B T"] | None:
     """The global tokens of texts where none are named; None: there are none."""
     return mechanism.default_globals(head, tokens) if isinstance(mechanism, Longformer) else None
+
+
+def common_projection(
+    mechanism: EncoderMechanism, width: int, heads: int, init: Initialization, precision: Precision, rngs: nnx.Rngs
+) -> nnx.Param | None:
+    """The projection that all layers share, with which each is called; None: each has what it needs."""
+    if not isinstance(mechanism, Linformer) or mechanism.sharing != "layerwise":
+        return None
+    return mechanism.draw(0, heads, width // heads, init, precision, rngs)

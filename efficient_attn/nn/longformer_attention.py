@@ -41,6 +41,11 @@ class Longformer:
         for layer in range(max(len(self.windows), len(self.dilations))):
             self.sight(layer)
 
+    @property
+    def longest(self) -> None:
+        """Any number of tokens will do."""
+        return None
+
     def parsed(self) -> tuple[Pattern, ...]:
         """Whom local queries of each layer of the cycle may see at most, global tokens apart."""
         layers = range(math.lcm(len(self.windows), len(self.dilations)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from efficient_attn.nn.attention import Attention, SelfAttention
 from efficient_attn.nn.entmax_attention import EntmaxAttention
+from efficient_attn.nn.linformer_attention import NOT_CAUSAL, Linformer
 from efficient_attn.nn.lsh_attention import Hashing, LSHAttention
 from efficient_attn.nn.recurrent_mixing import Recurrent, RecurrentMixing
 from efficient_attn.nn.span_attention import AdaptiveSpan
@@ -71,3 +72,10 @@ MODULES: Mapping[type, Callable[[Any, int], Callable[..., Attention]]] = Mapping
         ),
     }
 )
+
+
+def check_causal(mechanism: Any) -> None:
+    """A ValueError if a mechanism is none of a decoder's."""
+    if not isinstance(mechanism, Mechanism):
+        reason = f": {NOT_CAUSAL}" if isinstance(mechanism, Linformer) else ""
+        raise ValueError(f"{type(mechanism).__name__} is for an Encoder, not for a decoder{reason}")

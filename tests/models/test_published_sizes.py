@@ -8,6 +8,7 @@ import pytest
 from efficient_attn.experiment import load_config, parameters
 from efficient_attn.nn.embedding import TablePositions
 from efficient_attn.nn.text_embedding import CountedPositions
+from efficient_attn.experiment import load_config, load_variants, parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MILLIONS = {
@@ -107,3 +108,28 @@ def test_mpnet():
     encoder = parts["embedding"] + parts["stack"] + parts["relative"]
     assert [round(n / 1e6, 2) for n in (encoder, parts["pooler"], parts["head"])] == [108.90, 0.59, 0.62]
     assert parameters(config)["parameters"] == 12 * layer + 384 + (257 + 512 + 2) * width + width**2 + 3 * width + 257
+
+
+# Rows of the Linformer's table 2: tokens, slots, and how many projections there are.
+LINFORMERS = {"": (512, 256, 1)} | {
+    f"n{length}_k{slots}{sharing}": (length, slots, projections)
+    for length, slots in ((512, 128), (512, 256), (1024, 256))
+    for sharing, projections in (("", 24), ("_key_value", 12), ("_layerwise", 1))
+    if (length, slots, projections) != (512, 256, 1)
+}
+
+
+def test_linformers_differ_from_roberta_by_their_projections():
+    variants = load_variants(str(CONFIGS / "linformer_roberta.py"))
+    # As released, with a tied decoder and without a pooler or a table of one token type.
+    roberta, vocab = 124_697_433 - 768, 50_265
+
+    def size(name):
+        model = dataclasses.replace(variants[name].model, vocab=vocab)
+        return parameters(dataclasses.replace(variants[name], model=model))["parameters"]
+
+    assert size("dense") == roberta
+    assert set(variants) == {"dense", *LINFORMERS}
+    for name, (length, slots, projections) in LINFORMERS.items():
+        assert variants[name].context == length
+        assert size(name) - roberta == projections * length * slots + (length - 512) * 768
