@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from efficient_attn.experiment import load_config, parameters
+from efficient_attn.experiment import load_config, load_variants, parameters
 from efficient_attn.nn.embedding import TablePositions
 from efficient_attn.nn.text_embedding import CountedPositions
-from efficient_attn.experiment import load_config, load_variants, parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MILLIONS = {
