@@ -1,6 +1,6 @@
 """The sizes of GShard's mixtures of experts as language models: the decoder-only twins of its translation models.
 
-Rows: Lepikhin et al. 2020, table 1: 12.5B to 1T parameters; experts and layers are the paper's, the encoder and its languages are not.
+Rows: Lepikhin et al. 2020, table 1: 12.5B to 1T parameters; experts and layers are the paper's, its encoder and languages are not.
 Command: python train.py configs/gshard_lm.py:600e9 --workdir runs/gshard_600e9 --source.path corpus --mesh.expert 2048
 Planning: python -m efficient_attn plan configs/gshard_lm.py:37e9 --topology v5p:4x4x8 --mesh.expert 128
   Without a TPU: memory, collectives and the least time of a step, in docs/measurements.md.

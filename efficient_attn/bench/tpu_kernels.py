@@ -18,6 +18,7 @@ import numpy as np
 
 from efficient_attn.kernels.pallas_tpu.work import FULL, PARTIAL, Word, launches
 from efficient_attn.patterns.expression import parse
+from efficient_attn.planning.chips import ENVIRONMENT
 
 # v5e: 197 TFLOP/s in bfloat16 at 1.5 GHz, from Google's description of the chip; four matrix units of 128 x 128.
 _FLOPS_PER_CYCLE = 4 * 128 * 128 * 2
@@ -25,14 +26,6 @@ _FLOPS_PER_CYCLE = 4 * 128 * 128 * 2
 KERNELS = {"attention_forward": (2, False), "attention_d_query": (3, False), "attention_d_key_value": (4, True)}
 # Parts of a kernel shorter than this are counted with the turn of the loop.
 _SHORTEST_PART = 64
-# Tells libtpu that there is no TPU to look for, and that other processes may compile too.
-ENVIRONMENT = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    "JAX_PLATFORMS": "cpu",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +70,7 @@ def measure(case: Case) -> Iterator[tuple[str, Bundles]]:
     with tempfile.TemporaryDirectory() as folder:
         options = f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"
         command = [sys.executable, "-m", __name__, *map(str, dataclasses.astuple(case))]
-        environment = os.environ | ENVIRONMENT | {"LIBTPU_INIT_ARGS": options}
+        environment = os.environ | ENVIRONMENT | {"JAX_PLATFORMS": "cpu", "LIBTPU_INIT_ARGS": options}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"the TPU compiler ended with {done.returncode}: {done.stderr[-2000:]}")

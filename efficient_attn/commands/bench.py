@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,19 +18,13 @@ class Args:
     """What to measure."""
 
     what: Annotated[
-        Literal[
-            "attention", "training", "steps", "tpu", "gpu", "memory", "reformer", "longformer", "linformer", "recurrent"
-        ],
+        Literal["attention", "training", "steps", "tpu", "gpu", "reformer", "longformer", "linformer", "recurrent"],
         tyro.conf.Positional,
     ] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     config: str = "configs/quickstart.py"
-    """Config whose training is timed (``steps``: all its variants), or compiled for the memory that it needs on v5e."""
-    chips: int = 8
-    """Chips that share a batch, for ``memory``."""
-    span: int | None = None
-    """For ``memory`` of models with adaptive spans: tokens that each layer remembers; None: the limit."""
+    """Config whose training is timed (``steps``: all its variants)."""
 
 
 def main(args: Args) -> None:
@@ -78,21 +71,6 @@ def _steps(args: Args) -> None:
     print("|---|---|---|---|")
     for name, (size, ms, rate) in step_times(configs).items():
         print(f"| {name or 'CONFIG'} | {size:,} | {ms:.0f} | {rate:,.0f} |")
-
-
-def _memory(args: Args) -> None:
-    """What a training step needs of each v5e chip by the compiler; no TPU is needed."""
-    from efficient_attn.bench import tpu_kernels, tpu_memory
-    from efficient_attn.experiment import load_language_model
-
-    _need_compiler(args.what)
-    # libtpu looks for its options when it is first asked for a topology.
-    os.environ.update(tpu_kernels.ENVIRONMENT)
-    config = load_language_model(args.config)
-    need = tpu_memory.step_memory(config, args.chips, args.span)
-    print("| config | chips | batch | state GiB a chip | temporary GiB a chip |\n|---|---|---|---|---|")
-    gib = f"{need.arguments / tpu_memory.GIB:.2f} | {need.temporaries / tpu_memory.GIB:.2f}"
-    print(f"| {args.config} | {args.chips} | {config.batch_size} | {gib} |")
 
 
 def _need_compiler(what: str) -> None:
@@ -257,7 +235,6 @@ _MEASURED = {
     "steps": _steps,
     "tpu": _tpu,
     "gpu": _gpu,
-    "memory": _memory,
     "reformer": _reformer,
     "longformer": _longformer,
     "linformer": _linformer,

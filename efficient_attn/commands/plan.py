@@ -20,7 +20,7 @@ class Args:
     config: Annotated[str, tyro.conf.Positional]
     """A config of a language model."""
     topology: str = "v5e:2x4"
-    """Chips and their arrangement, as v5e:16x16, v5p:4x4x4, v4:2x2x2 or v6e:8x8."""
+    """Chips and their arrangement, as v5e:16x16, v5p:4x4x4 or v6e:8x8."""
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
     """Devices along each mesh axis."""
     batch_size: int | None = None

@@ -11,12 +11,18 @@ from jax.experimental import topologies
 GIB = 2**30
 
 # libtpu, asked for a topology, must neither look for a chip of its own nor mind another process that compiles.
+# jaxlib 0.10 cannot read back the text of a program that gathers, scatters or sorts on the SparseCores of a v5p.
+_ON_TENSOR_CORES = " ".join(
+    f"--xla_tpu_{flag}_to_sparsecore=false"
+    for flag in ("offload_gather", "enable_offloading_scatter", "enable_offloading_sort")
+)
 ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5litepod-4",
         "TPU_WORKER_HOSTNAMES": "localhost",
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+        "LIBTPU_INIT_ARGS": _ON_TENSOR_CORES,
     }
 )
 
@@ -38,7 +44,6 @@ class Chip:
 # Google's system architecture pages of Cloud TPU; a program on v5e may use 15.75 GiB of its 16.
 CHIPS: Mapping[str, Chip] = MappingProxyType(
     {
-        "v4": Chip(memory=32 * GIB, flops=275e12, bandwidth=1228e9, links=300e9),
         "v5e": Chip(memory=15.75 * GIB, flops=197e12, bandwidth=819e9, links=200e9),
         "v5p": Chip(memory=95 * GIB, flops=459e12, bandwidth=2765e9, links=600e9),
         "v6e": Chip(memory=31.25 * GIB, flops=918e12, bandwidth=1640e9, links=448e9),
@@ -56,7 +61,7 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
     if kind not in CHIPS or not colon:
         raise ValueError(f"a topology is one of {', '.join(CHIPS)} and its shape, as in v5e:4x4, got {name!r}")
     # libtpu reads its options when it is first asked.
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | os.environ)
     try:
         return CHIPS[kind], list(topologies.get_topology_desc(name, platform="tpu").devices)
     except RuntimeError as error:

@@ -14,6 +14,7 @@ from efficient_attn import patterns as P
 from efficient_attn.kernels.pallas_tpu.attention import attend_blocks
 from efficient_attn.kernels.pallas_tpu.operands import Shape
 from efficient_attn.kernels.problem import Settings
+from efficient_attn.planning.chips import ENVIRONMENT
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,10 +30,8 @@ WINDOW = P.Causal() & P.Window(left=1023)
 def compiler_alone():
     """Tells libtpu that there is no TPU to look for, and that other processes may compile too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TPU_SKIP_MDS_QUERY", "1")
-        patch.setenv("TPU_ACCELERATOR_TYPE", "v5litepod-4")
-        patch.setenv("TPU_WORKER_HOSTNAMES", "localhost")
-        patch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
         yield
 
 
