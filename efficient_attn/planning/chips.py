@@ -8,7 +8,7 @@ from typing import Any
 
 from jax.experimental import topologies
 
-GIB = 2**30
+GIB = 2.0**30
 
 # libtpu, asked for a topology, must neither look for a chip of its own nor mind another process that compiles.
 # jaxlib 0.10 cannot read back the text of a program that gathers, scatters or sorts on the SparseCores of a v5p.

@@ -26,6 +26,7 @@ _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|condition|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _WHILE = re.compile(r" while\(.*condition=%?([\w.\-]+)")
+_KNOWN = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _LIMIT = re.compile(r" s32\[\]\S* constant\((\d+)\)")
 _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\(")
 
@@ -90,15 +91,20 @@ def _times(bodies: Mapping[str, tuple[bool, list[str]]], entry: str) -> Mapping[
         times[name] += runs
         for line in bodies[name][1]:
             loop = _WHILE.search(line)
-            trips = _trips(bodies[loop[1]][1]) if loop else 1
+            trips = _trips(line, bodies[loop[1]][1]) if loop else 1
             branches = [part.strip().lstrip("%") for some in _BRANCHES.findall(line) for part in some.split(",")]
             called = [part for part in _CALLED.findall(line) + branches if not part.startswith("all-reduce-scatter")]
             waiting += [(part, runs * trips) for part in called if part in bodies]
     return times
 
 
-def _trips(condition: list[str]) -> int:
-    """How often a loop runs: a scan counts from 0 to the one constant of its condition. Other loops are taken to run once."""
+def _trips(loop: str, condition: list[str]) -> int:
+    """How often a loop runs, which some compilers note; a scan counts from 0 to the one constant of its condition.
+
+    Other loops are taken to run once.
+    """
+    if known := _KNOWN.search(loop):
+        return int(known[1])
     limits = [int(match[1]) for line in condition if (match := _LIMIT.search(line))]
     counts = any("direction=LT" in line for line in condition)
     return limits[0] if counts and len(limits) == 1 else 1

@@ -12,7 +12,7 @@ def product_flops(jaxpr: Any) -> float:
     A loop counts as often as it runs where that is known, and otherwise once; of the branches of a condition the costliest counts.
     What a Pallas kernel computes is what it declares.
     """
-    return sum(map(_of_equation, getattr(jaxpr, "jaxpr", jaxpr).eqns))
+    return float(sum(map(_of_equation, getattr(jaxpr, "jaxpr", jaxpr).eqns)))
 
 
 def _of_equation(equation: Any) -> float:
@@ -30,7 +30,7 @@ def _of_equation(equation: Any) -> float:
     if name == "cond":
         return max(inner, default=0.0)
     times = {"scan": params.get("length"), "shard_map": params["mesh"].size if "mesh" in params else None}.get(name, 1)
-    return times * sum(inner)
+    return float(times * sum(inner))
 
 
 def _jaxprs(value: Any) -> list[Any]:

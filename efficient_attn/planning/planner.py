@@ -12,7 +12,7 @@ from efficient_attn import training
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import AdaptiveSpan
 from efficient_attn.models.segment_decoder import empty_memory
-from efficient_attn.planning.chips import Chip
+from efficient_attn.planning.chips import GIB, Chip
 from efficient_attn.planning.collectives import Sent, collectives
 from efficient_attn.planning.flops import product_flops
 
@@ -142,7 +142,7 @@ def _explained(error: jax.errors.JaxRuntimeError, chip: Chip) -> Exception:
     need = (
         f"it needs {next(filter(None, (found[1], found[3])))} {found[2] or found[4]}iB" if found else "it does not fit"
     )
-    return TooLarge(f"{need} of a chip's {chip.memory / 2**30:.2f} GiB")
+    return TooLarge(f"{need} of a chip's {chip.memory / GIB:.2f} GiB")
 
 
 def _state(config: Experiment, optimizer: Any, span: int | None) -> training.TrainState:

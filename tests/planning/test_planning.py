@@ -1,0 +1,86 @@
+"""The planner: operations and collectives counted as often as loops run them, and a step that fits or does not."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from efficient_attn.experiment import load_config
+from efficient_attn.planning import topology
+from efficient_attn.planning.collectives import Sent, collectives
+from efficient_attn.planning.flops import product_flops
+from efficient_attn.planning.planner import remedies
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.fast
+def test_a_loop_counts_as_often_as_it_runs():
+    def program(x, w):
+        return jax.lax.scan(lambda x, w: (jax.nn.relu(x @ w), None), x, w)[0].sum()
+
+    x, w = jnp.ones((3, 5)), jnp.ones((7, 5, 5))
+    assert product_flops(jax.make_jaxpr(program)(x, w)) == 7 * 2 * 3 * 5 * 5
+    # The gradient by x and by w takes two products more.
+    assert product_flops(jax.make_jaxpr(jax.grad(program, (0, 1)))(x, w)) == 3 * 7 * 2 * 3 * 5 * 5
+    # Under a checkpoint the forward products are computed twice, but for the last, whose result nothing needs.
+    again = jax.make_jaxpr(jax.grad(jax.checkpoint(program), (0, 1)))(x, w)
+    assert product_flops(again) == 4 * 7 * 2 * 3 * 5 * 5
+
+
+@pytest.mark.fast
+def test_a_mapped_program_counts_on_every_device():
+    mesh = jax.make_mesh((4,), ("data",), devices=jax.devices()[:4], axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.P("data")
+    mapped = jax.shard_map(lambda x: x @ x.T, mesh=mesh, in_specs=spec, out_specs=spec)
+    assert product_flops(jax.make_jaxpr(mapped)(jnp.ones((8, 5)))) == 4 * 2 * 2 * 2 * 5
+
+
+def test_collectives_of_a_loop():
+    mesh = jax.make_mesh((4,), ("data",), devices=jax.devices()[:4], axis_types=(jax.sharding.AxisType.Auto,))
+
+    def summed(x):
+        looped, _ = jax.lax.scan(lambda x, _: (jnp.tanh(jax.lax.psum(x, "data")), None), x, None, length=9)
+        return jax.lax.ppermute(looped, "data", [(0, 1)])
+
+    mapped = jax.shard_map(summed, mesh=mesh, in_specs=jax.P("data"), out_specs=jax.P("data"), check_vma=False)
+    text = jax.jit(mapped).lower(jnp.ones((8, 5))).compile().as_text()
+    assert collectives(text) == {"all-reduce": Sent(9, 9 * 2 * 5 * 4), "collective-permute": Sent(1, 2 * 5 * 4)}
+
+
+@pytest.mark.fast
+def test_remedies_are_tried_together():
+    config = dataclasses.replace(load_config(str(ROOT / "configs/quickstart.py")), batch_size=4)
+    changes, configs = zip(*remedies(config), strict=True)
+    assert changes == ("remat='block'", "mesh.fsdp=True", "accumulation=2", "accumulation=4")
+    assert (configs[-1].model.remat, configs[-1].mesh.fsdp, configs[-1].accumulation) == ("block", True, 4)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["v5e", "v1:2x2", "4x4"])
+def test_a_topology_that_there_is_not(name):
+    with pytest.raises(ValueError, match="a topology is one of v5e, v5p, v6e and its shape"):
+        topology(name)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the TPU compiler: pip install libtpu")
+def test_the_quickstart_on_eight_chips():
+    command = [sys.executable, "-m", "efficient_attn", "plan", "configs/quickstart.py", "--topology", "v5e:2x4"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    spread = ["--mesh.model", "2", "--mesh.fsdp", "--batch-size", "8"]
+    done = subprocess.run(
+        command + spread, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["chips"] == 8
+    assert report["optimizer"] == pytest.approx(2 * report["parameters"], rel=0.01)
+    assert {"all-gather", "all-reduce"} <= set(report["collectives"])
+    assert report["total"] == sum(report[n] for n in ("parameters", "optimizer", "rest", "temporaries", "code"))
