@@ -12,7 +12,9 @@ Reference:
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -180,7 +182,8 @@ class MoE(nnx.Module):
         choices = self._choose(logits, valid, key)
         room = self.experts.room(x.shape[1])
         places = routing.place_by_sorting(choices, number, room)
-        rows = routing.dispatch(x, choices, places, number, room)
+        send = functools.partial(routing.dispatch, experts=number, capacity=room)
+        rows = _by_group(send, x.shape)(x, choices, places)
         rows = constrain(rows, fitting(_EXPERTS, rows.shape))
         rows = self.contract(ACTIVATIONS[self.activation](self.expand(rows)))
         rows = constrain(rows, fitting(_EXPERTS, rows.shape))
@@ -192,10 +195,21 @@ class MoE(nnx.Module):
             first.sum((0, 1)),
             jnp.sum(choices.wanted & ~places.kept, dtype=jnp.float32),
         )
-        return routing.combine(rows, choices, places), seen
+        return _by_group(routing.combine, x.shape)(rows, choices, places), seen
 
     def _choose(self, logits: Float[Array, "G S E"], valid: Bool[Array, "G S"], key) -> routing.Choices:
         """What the router asks for."""
         if self.experts.router == "switch":
             return routing.switch(logits, valid=valid)
         return routing.top2(logits, valid=valid, key=key)
+
+
+def _by_group(function: Callable[..., jax.Array], shape: tuple[int, ...]) -> Callable[..., jax.Array]:
+    """``function`` of three arguments whose arrays all begin with the axis of groups, on each device's groups alone.
+
+    Left to itself the compiler adds up the gradients of a gather over all devices, as though each had touched every group.
+    """
+    spec = fitting(_GROUPS, shape)
+    if spec is None:
+        return function
+    return jax.shard_map(function, in_specs=(spec, spec, spec), out_specs=spec, check_vma=False)
