@@ -25,12 +25,16 @@ class Mesh:
     """Experts of a mixture, and batch rows."""
     model: int = 1
     """Heads, hidden features and vocabulary."""
+    sequence: int = 1
+    """Tokens: a model's length must divide."""
     fsdp: bool = False
     """Whether parameters, and what the optimizer keeps of them, are split over ``data`` too, and gathered where they are used."""
 
     def placement(self, devices: Sequence[Any] | None = None) -> training.Placement:
         """Where a run's arrays lie, over ``devices`` or all that there are."""
-        mesh = training.make_mesh(data=self.data, expert=self.expert, model=self.model, devices=devices)
+        mesh = training.make_mesh(
+            data=self.data, expert=self.expert, model=self.model, sequence=self.sequence, devices=devices
+        )
         return training.Placement(mesh=mesh, params=lambda shapes: parameter_specs(shapes, mesh, self.fsdp))
 
 

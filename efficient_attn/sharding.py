@@ -8,7 +8,7 @@ from jax.sharding import AxisType
 # The mesh axes over which rows of a batch are dealt out: experts are spread over devices that have rows of their own.
 ROWS = ("data", "expert")
 # How queries, keys and values [B, T, N, H] lie on the mesh, and the residual stream [B, T, D].
-HEADS, STREAM = jax.P(ROWS, None, "model", None), jax.P(ROWS)
+HEADS, STREAM = jax.P(ROWS, "sequence", "model", None), jax.P(ROWS, "sequence")
 
 
 def constrain(x: jax.Array, spec: jax.P | None) -> jax.Array:
@@ -46,3 +46,16 @@ def fitting(spec: jax.P, shape: tuple[int, ...]) -> jax.P | None:
 def names(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
     """The mesh axes of one dimension of a spec."""
     return (axes,) if isinstance(axes, str) else axes or ()
+
+
+def refuse_sharded_sequence(mechanism: str) -> None:
+    """Raises for a mechanism whose tokens need more of the sequence than a device has, where the mesh shards it.
+
+    Raises:
+      NotImplementedError: with what to do.
+    """
+    devices = dict(jax.sharding.get_abstract_mesh().shape).get("sequence", 1)
+    if devices > 1:
+        raise NotImplementedError(
+            f"{mechanism} needs whole sequences on every device, and the mesh shards them over {devices}: use sequence=1"
+        )

@@ -70,8 +70,9 @@ def attend(
       logits_soft_cap: scores become ``cap * tanh(score / cap)``, after the bias.
       dropout_rate: probability of dropping an attention weight. Needs ``dropout_key``.
       dropout_key: PRNG key; the weights dropped depend on it and on batch row, head and slots, not on the implementation.
-      query_spec: how ``B, T, N, H`` lie on the current mesh; read from the type on an Explicit mesh. Batch and heads may be
-        sharded; a sharded sequence is refused, never gathered unasked.
+      query_spec: how ``B, T, N, H`` lie on the current mesh; read from the type on an Explicit mesh. Batch, heads and, in
+        self-attention without bias, positions and dropout, tokens may be sharded. A sharded sequence is never gathered: the keys
+        that a device's queries see are sent to it (``kernels/ring.py``).
       return_lse: also return the log-sum-exp, float32, differentiable.
       implementation: a name from ``IMPLEMENTATIONS``: that one runs or raises. None takes the best that works here.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from efficient_attn.kernels.merge import merge
+from efficient_attn.kernels.merge import merge_grouped
 from efficient_attn.kernels.problem import Problem, Settings, pad_end
 from efficient_attn.patterns.layout import Part, layout
 
@@ -34,7 +34,7 @@ def in_layouts(run: Run) -> Run:
         parts = layout(settings.pattern, length)
         if all(part.stride == 1 for part in parts):
             return run(settings, problem)
-        return _merge([_attend_part(run, settings, problem, part) for part in parts])
+        return merge_grouped([_attend_part(run, settings, problem, part) for part in parts])
 
     return attend_in_layouts
 
@@ -48,16 +48,6 @@ def _attend_part(run: Run, settings: Settings, problem: Problem, part: Part) -> 
     batch, length = problem.query.shape[:2]
     output, lse = run(settings, _fold(problem, part.stride))
     return tuple(_unfold(x, batch)[:, :length] for x in (output, lse))
-
-
-def _merge(results: list[tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array]:
-    """``merge`` for heads in groups."""
-    if len(results) == 1:
-        return results[0]
-    shape = results[0][1].shape
-    flat = [(o.reshape(*shape[:2], -1, o.shape[-1]), lse.reshape(*shape[:2], -1)) for o, lse in results]
-    output, lse = merge(flat)
-    return output.reshape(*shape, output.shape[-1]), lse.reshape(shape)
 
 
 def _fold(problem: Problem, stride: int) -> Problem:

@@ -33,6 +33,16 @@ def merge(
     return _merge(outputs, lses)
 
 
+def merge_grouped(results: Sequence[tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array]:
+    """``merge`` for heads in groups: outputs ``[B, T, K, G, Hv]`` and log-sum-exps ``[B, T, K, G]``."""
+    if len(results) == 1:
+        return results[0]
+    shape = results[0][1].shape
+    flat = [(o.reshape(*shape[:2], -1, o.shape[-1]), lse.reshape(*shape[:2], -1)) for o, lse in results]
+    output, lse = merge(flat)
+    return output.reshape(*shape, output.shape[-1]), lse.reshape(shape)
+
+
 @jax.custom_vjp
 def _merge(outputs: tuple[jax.Array, ...], lses: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     return _merge_forward(outputs, lses)[0]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from efficient_attn.nn.attention import SelfAttention
 from efficient_attn.ops.entmax import entmax_attention
 from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.sharding import refuse_sharded_sequence
 
 # The authors' bounds: at 1 the gradient in alpha has no use, and above 2 sparsemax is passed.
 _LEAST, _MOST = 1.01, 2.0
@@ -43,5 +44,6 @@ class EntmaxAttention(SelfAttention):
 
     def _mix(self, query: jax.Array, key: jax.Array, value: jax.Array, pattern: Pattern, **tokens: Any) -> jax.Array:
         # Heads and batch are partitioned by the compiler: there is no kernel to map over shards.
-        tokens.pop("query_spec", None)
+        if tokens.pop("query_spec", None) is not None:
+            refuse_sharded_sequence("entmax attention")
         return entmax_attention(query, key, value, pattern, self.alphas(), **tokens)

@@ -17,7 +17,7 @@ from efficient_attn.ops.positions import rotate
 from efficient_attn.patterns.algebra import Full, Pattern
 from efficient_attn.patterns.local import Causal
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import HEADS, on_mesh
+from efficient_attn.sharding import HEADS, on_mesh, refuse_sharded_sequence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,6 +180,7 @@ class LSHAttention(Attention):
         self, query_key: jax.Array, value: jax.Array, buckets: jax.Array, causal: bool, given: Given
     ) -> Float[Array, "B T N H"]:
         """LSH attention on every device's own batch rows and heads: no token of one row or head meets another's."""
+        refuse_sharded_sequence("LSH attention")
         short = query_key.shape[1] <= self.hashing.chunk
         run = functools.partial(
             lsh.lsh_attention,

@@ -23,7 +23,7 @@ from efficient_attn.ops.adaptive_span import adaptive_span_attention, span_limit
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.patterns.local import Window
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import HEADS, on_mesh
+from efficient_attn.sharding import HEADS, on_mesh, refuse_sharded_sequence
 
 # The published initial bias of dynamic spans: 2 % of the limit.
 _DYNAMIC_BIAS = -4.0
@@ -150,6 +150,7 @@ class SpanAttention(nnx.Module):
           position_keys: a key for each distance, from 1 on.
           key: randomness of the dropout; None is without.
         """
+        refuse_sharded_sequence("adaptive-span attention")
         held, length = memory.shape[1], x.shape[1]
         context = jnp.concatenate([memory.astype(x.dtype), x], axis=1)
         mixed = adaptive_span_attention(

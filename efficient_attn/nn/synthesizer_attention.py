@@ -36,7 +36,7 @@ from efficient_attn.ops.positions import rotate
 from efficient_attn.ops.synthesizer import synthesized_attention
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import HEADS, on_mesh
+from efficient_attn.sharding import HEADS, on_mesh, refuse_sharded_sequence
 
 Kind = Literal["dot_product", "random", "fixed_random", "factorized_random", "dense", "factorized_dense"]
 Mix = Literal["softmax", "sum", "sigmoid"]
@@ -174,6 +174,7 @@ class SynthesizerAttention(Attention):
         self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None
     ) -> Float[Array, "B T D"]:
         """Attention among the tokens of ``x``; those that ``key_mask`` says False of are seen by none."""
+        refuse_sharded_sequence("a Synthesizer")
         query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
         scores = self._synthesize(x, 0, x.shape[1])
         where = {"key_mask": key_mask, "query_spec": on_mesh(HEADS)}

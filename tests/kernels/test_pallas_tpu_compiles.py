@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import re
 
 import jax
 import jax.numpy as jnp
@@ -119,3 +120,21 @@ def test_causal_attention_over_a_million_tokens_compiles(tokens):
     backward = compile_for("v5e", gradient(call), *arrays(1, tokens, 1, 128))
     # The output, its cotangent, and two numbers per query.
     assert backward.memory_analysis().temp_size_in_bytes <= 2.1 * tokens * 128 * 2
+
+
+def test_a_sharded_sequence_passes_the_compiler():
+    """Four chips share it: what travels is a window's length of keys and values, and of their gradients."""
+    devices = topologies.get_topology_desc(TOPOLOGIES["v5e"], platform="tpu").devices
+    spec = jax.P(None, "sequence")
+    call = functools.partial(attend, pattern=WINDOW, query_spec=spec)
+    mesh = jax.sharding.Mesh(np.array(devices), ("sequence",))
+    split = jax.NamedSharding(mesh, spec)
+    with jax.set_mesh(mesh):
+        given = arrays(1, 16384, 4, 64)
+        program = jax.jit(gradient(call), in_shardings=split, out_shardings=split).lower(*given).compile()
+    text = program.as_text()
+    assert "all-gather" not in text
+    # Keys and values, the same again for the backward pass, and both gradients back.
+    assert len(re.findall(r"collective-permute(?:-start)?\(", text)) == 6
+    # Forward, forward again and two kernels backward over the neighbour's keys; over its own, one forward and two backward.
+    assert text.count("tpu_custom_call") == 7

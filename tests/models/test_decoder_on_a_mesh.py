@@ -1,4 +1,4 @@
-"""The trainer's step gives the losses of one device over eight, however rows, experts, heads and parameters are split."""
+"""The trainer's step gives the losses of one device over eight, however rows, tokens, experts, heads and parameters are split."""
 
 import functools
 
@@ -7,10 +7,11 @@ import numpy as np
 import optax
 import pytest
 
-from efficient_attn.models import LSH, DecoderConfig, Experts, Sparse, decoder_of
+from efficient_attn.models import LSH, AdaptivelySparse, DecoderConfig, Experts, Sparse, Synthesizer, decoder_of
 from efficient_attn.models.dimensions import parameter_specs
 from efficient_attn.recipe import Mesh
 from efficient_attn.tasks import LanguageModelling
+from efficient_attn.tasks.language_modelling import token_losses
 from efficient_attn.tasks.routed_modelling import RoutedModelling
 from efficient_attn.training import Mean, StepOptions, TrainState, make_train_step
 
@@ -19,10 +20,11 @@ MODELS = {
     "dense": CONFIG(),
     "patterns": CONFIG(attention=Sparse(patterns=("Causal() & Window(left=5)", "Causal()"))),
     "hashed": CONFIG(attention=LSH(chunk=4, rounds=2, layers=("lsh", "Causal() & NearChunks(8)"))),
+    "one layer": CONFIG(depth=1, attention=Sparse(patterns=("Causal() & Window(left=5)",))),
     "experts": CONFIG(experts=Experts(number=4, group=16)),
 }
 # Rounding may move a vector to another bucket or a token to another expert, whose losses then differ by more than rounding.
-WITHIN = {"dense": 1e-5, "patterns": 1e-5, "hashed": 1e-3, "experts": 1e-3}
+WITHIN = {"dense": 1e-5, "patterns": 1e-5, "one layer": 1e-5, "hashed": 1e-3, "experts": 1e-3}
 MESHES = {
     "rows": Mesh(data=8),
     "rows and parameters": Mesh(data=8, fsdp=True),
@@ -31,21 +33,21 @@ MESHES = {
 
 
 @functools.cache
-def losses(model: str, mesh: Mesh, count: int = 20) -> list[float]:
-    """The losses of the first steps over the devices of ``mesh``."""
+def losses(model: str, mesh: Mesh, length: int = 37, count: int = 20) -> list[float]:
+    """The losses of the first steps over the devices of ``mesh``, on rows of ``length`` tokens."""
     config, optimizer = MODELS[model], optax.adam(1e-3)
     form = decoder_of(config)
     routed = (RoutedModelling, (config,)) if config.experts else (LanguageModelling, ())
     objective = routed[0](form, 0.0, Mean, *routed[1])
-    placement = mesh.placement(jax.devices()[: mesh.data * mesh.expert * mesh.model])
+    placement = mesh.placement(jax.devices()[: mesh.data * mesh.expert * mesh.model * mesh.sequence])
     state = TrainState.create(form.init(jax.random.key(0)), optimizer, jax.random.key(1))
     state = placement.put(state, optimizer)
     step = make_train_step(objective, optimizer, StepOptions(), placement, state)
     draw, found = np.random.default_rng(0), []
     with jax.set_mesh(placement.mesh):
         for _ in range(count):
-            tokens = (draw.integers(0, 256, (8, 1)) + 3 * np.arange(37)).astype(np.int32) % 256
-            valid = np.arange(37)[None, :] < draw.integers(1, 38, (8, 1))
+            tokens = (draw.integers(0, 256, (8, 1)) + 3 * np.arange(length)).astype(np.int32) % 256
+            valid = np.arange(length)[None, :] < draw.integers(1, length + 1, (8, 1))
             state, metrics = step(state, {"tokens": tokens, "valid": valid})
             found.append(float(metrics["loss"]))
     return found
@@ -56,7 +58,7 @@ PAIRS = [
     pytest.param(
         model, mesh, marks=() if model == "patterns" or mesh == "rows, experts and heads" else pytest.mark.slow
     )
-    for model in MODELS
+    for model in ("dense", "patterns", "hashed", "experts")
     for mesh in MESHES
 ]
 
@@ -68,6 +70,36 @@ def test_eight_devices_give_the_losses_of_one(model, mesh):
     one = losses(model, Mesh(data=1))
     assert one[-1] < one[0]
     np.testing.assert_allclose(losses(model, MESHES[mesh]), one, rtol=WITHIN[model])
+
+
+@pytest.mark.parametrize(
+    "model", ["one layer", *(pytest.param(m, marks=pytest.mark.slow) for m in ("dense", "patterns"))]
+)
+def test_a_sharded_sequence_gives_the_losses_of_one_device(model):
+    found = losses(model, Mesh(data=2, sequence=4), length=40, count=5)
+    np.testing.assert_allclose(found, losses(model, Mesh(data=1), length=40, count=5), rtol=WITHIN[model])
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("attention", "length", "said"),
+    [
+        (Sparse(), 37, "37 tokens do not divide among 4 devices of mesh axes sequence"),
+        (LSH(chunk=4, rounds=2), 40, "LSH attention needs whole sequences on every device"),
+        (AdaptivelySparse(), 40, "entmax attention needs whole sequences"),
+        (Synthesizer(length=40), 40, "a Synthesizer needs whole sequences"),
+    ],
+    ids=["length", "hashed", "entmax", "synthesized"],
+)
+def test_what_a_sharded_sequence_cannot_be_is_said(attention, length, said):
+    form = decoder_of(CONFIG(attention=attention))
+    tokens = jax.ShapeDtypeStruct((2, length), np.int32)
+    loss = lambda params, tokens: token_losses(form.module(params), tokens)  # noqa: E731
+    with (
+        jax.set_mesh(Mesh(data=2, sequence=4).placement().mesh),
+        pytest.raises((ValueError, NotImplementedError), match=said),
+    ):
+        jax.eval_shape(loss, form.shapes(), tokens)
 
 
 def specs(mesh: Mesh, **changes):
