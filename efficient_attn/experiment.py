@@ -33,6 +33,7 @@ Source = (
     | data.ImageArray
     | data.ImageFolder
     | data.PaletteImages
+    | data.GreyDigits
     | data.AudioFiles
     | data.Copying
 )
