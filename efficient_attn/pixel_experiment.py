@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int32, Integer
 
 from efficient_attn import data, training
 from efficient_attn.experiment import Experiment
@@ -89,7 +89,7 @@ class MaskedImages(Windows):
 
 
 def masked_inputs(
-    config: MaskedPixelExperiment, tokens: Int[np.ndarray, "B T"], number: int
+    config: MaskedPixelExperiment, tokens: Integer[np.ndarray, "B T"], number: int
 ) -> Int32[np.ndarray, "B T"]:
     """What the model is shown of images with the mask of a number, a function of the config's seed and an image's place alone."""
     batch = {"tokens": tokens.astype(np.int32), "valid": np.ones(tokens.shape, bool)}

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import jax
 import numpy as np
 import tyro
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int32, Integer
 
 from efficient_attn import data
 from efficient_attn.experiment import Experiment, language_model, load_config, restore
@@ -73,46 +74,59 @@ def probe(config: Experiment, workdir: str, args: Args, fit: Fit) -> dict[str, A
     check_probed(config.model, config.context)
     params, step = restore(config, workdir)
     train, validation, test = (config.source.labelled(split) for split in data.SPLITS)
-    order = np.random.default_rng(args.seed).permutation(len(train.labels))[: args.images]
-    train = dataclasses.replace(
-        train, tokens=train.tokens[order], pixels=train.pixels[order], labels=train.labels[order]
-    )
-    see = functools.partial(_seen, config, params, args.batch_size)
-    # Draws of masks: one to learn from and to choose by, as many as in evaluation to test by.
-    masks = config.eval_masks if isinstance(config, MaskedPixelExperiment) else 1
-    seen = [see(split.tokens, number) for split, number in ((train, 1), (validation, 1), (test, masks))]
-    labels = [split.labels for split in (train, validation, test)]
-    bright = [split.pixels[None] / 255.0 for split in (train, validation, test)]
+    splits = (_some(train, args), validation, test)
+    pixels = [Labelled(split.pixels[None] / 255.0, split.labels) for split in splits]
+    seen = _seen(config, params, splits, args.batch_size)
+    layers = [[Labelled(x[:, n], split.labels) for x, split in zip(seen, splits, strict=True)] for n in _layers(config)]
     return {
-        "pixels": _accuracy(fit, bright, labels),
-        "layers": [_accuracy(fit, [x[:, layer] for x in seen], labels) for layer in range(config.model.depth + 1)],
+        "pixels": _accuracy(fit, *pixels),
+        "layers": [_accuracy(fit, *layer) for layer in layers],
         "step": step,
-        "images": len(order),
+        "images": len(splits[0].labels),
         "data": test.description,
     }
 
 
-def _accuracy(
-    fit: Fit, features: list[Float[np.ndarray, "M count D"]], labels: list[Int[np.ndarray, " count"]]
-) -> float:
-    train, validation, test = (Labelled(x, y) for x, y in zip(features, labels, strict=True))
+def _layers(config: Experiment) -> range:
+    """The blocks and the last norm."""
+    return range(config.model.depth + 1)
+
+
+def _accuracy(fit: Fit, train: Labelled, validation: Labelled, test: Labelled) -> float:
     return accuracy(fit(train, validation), test)
 
 
+def _some(train: data.LabelledImages, args: Args) -> data.LabelledImages:
+    """The images to learn from."""
+    order = np.random.default_rng(args.seed).permutation(len(train.labels))[: args.images]
+    chosen = {name: getattr(train, name)[order] for name in ("tokens", "pixels", "labels")}
+    return dataclasses.replace(train, **chosen)
+
+
 def _seen(
-    config: Experiment, params: Any, rows: int, tokens: Int[np.ndarray, "count T"], masks: int
-) -> Float[np.ndarray, "M L count D"]:
-    """Features of all layers, with each of so many masks where the model is one that reads masked images."""
+    config: Experiment, params: Any, splits: Sequence[data.LabelledImages], rows: int
+) -> list[Float[np.ndarray, "_ L _ D"]]:
+    """Features ``[M, L, count, D]`` of each split: of masks, one to learn from and to choose by, and all to test by."""
+    masked = isinstance(config, MaskedPixelExperiment)
+    compute = masked_probe_features if masked else probe_features
+    step = functools.partial(jax.jit(lambda params, inputs: compute(config.form.module(params), inputs)), params)
+    draws = (1, 1, config.eval_masks if masked else 1)
+    return [
+        np.stack([_over_rows(step, inputs, rows) for inputs in _shown(config, split.tokens, number)])
+        for split, number in zip(splits, draws, strict=True)
+    ]
+
+
+def _shown(
+    config: Experiment, tokens: Integer[np.ndarray, "count T"], draws: int
+) -> list[Int32[np.ndarray, "count T"]]:
+    """What the model reads of images: with each of so many masks, or as they are."""
     if isinstance(config, MaskedPixelExperiment):
-        inputs = [masked_inputs(config, tokens, number) for number in range(masks)]
-        compute = masked_probe_features
-    else:
-        inputs, compute = [tokens.astype(np.int32)], probe_features
-    step = jax.jit(lambda params, x: compute(config.form.module(params), x))
-    return np.stack([_over_rows(functools.partial(step, params), x, rows) for x in inputs])
+        return [masked_inputs(config, tokens, number) for number in range(draws)]
+    return [tokens.astype(np.int32)]
 
 
-def _over_rows(step: Any, inputs: Int[np.ndarray, "count T"], rows: int) -> Float[np.ndarray, "L count D"]:
+def _over_rows(step: Any, inputs: Integer[np.ndarray, "count T"], rows: int) -> Float[np.ndarray, "L count D"]:
     """All rows, so many at a time, of which the last are filled up so that one program does."""
     count = len(inputs)
     filled = np.concatenate([inputs, np.zeros((-count % rows, inputs.shape[1]), inputs.dtype)])

@@ -11,11 +11,7 @@ from efficient_attn.data.splits import Split
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledImages:
-    """One split: the same images as tokens and as pixels, and their classes.
-
-    Raises:
-        ValueError: There are not as many of one as of the others.
-    """
+    """One split: the same images as tokens and as pixels, and their classes."""
 
     tokens: UInt8[np.ndarray, "count T"] | UInt16[np.ndarray, "count T"]
     """What a model reads: a token for each pixel, in raster order."""
@@ -25,11 +21,6 @@ class LabelledImages:
     """Classes, from 0."""
     description: str
     """Exactly which data this is."""
-
-    def __post_init__(self):
-        counts = len(self.tokens), len(self.pixels), len(self.labels)
-        if len(set(counts)) > 1:
-            raise ValueError(f"tokens, pixels and labels should be of as many images, got {counts}")
 
 
 @runtime_checkable

@@ -8,7 +8,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -16,6 +15,7 @@ from efficient_attn.models.decoder import Decoder, DecoderConfig
 from efficient_attn.nn.block import Block
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.sparse import Sparse
+from efficient_attn.patterns.local import looks_ahead
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def check_masked(config: DecoderConfig, context: int) -> None:
         raise ValueError(
             f"masked pixels have their own positions: slot_positions='predicted', got {config.slot_positions!r}"
         )
-    if not any(np.triu(pattern.dense(context, context), 1).any() for pattern in config.attention.parsed()):
+    if not any(looks_ahead(pattern, context) for pattern in config.attention.parsed()):
         raise ValueError(
             f"masked pixels are told from those after them too, as by Full(); got {config.attention.patterns}"
         )

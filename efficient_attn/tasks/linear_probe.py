@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
-Predict = Callable[[Float[np.ndarray, "count D"]], Int[np.ndarray, " count"]]
+Predict = Callable[[Float[np.ndarray, "count D"]], Integer[np.ndarray, " count"]]
 """From features to classes."""
 
 
@@ -22,7 +22,7 @@ class Labelled:
 
     features: Float[np.ndarray, "M count D"]
     """For each of the draws that an image is seen with; of an image that is seen as it is, one."""
-    labels: Int[np.ndarray, " count"]
+    labels: Integer[np.ndarray, " count"]
 
 
 Fit = Callable[[Labelled, Labelled], Predict]
@@ -72,7 +72,7 @@ def accuracy(predict: Predict, split: Labelled, seed: int = 0) -> float:
     return float(np.mean(most_frequent(votes, seed) == split.labels))
 
 
-def most_frequent(votes: Int[np.ndarray, "M count"], seed: int) -> Int[np.ndarray, " count"]:
+def most_frequent(votes: Integer[np.ndarray, "M count"], seed: int) -> Integer[np.ndarray, " count"]:
     """The class that each image has most of its votes for; of equals, one at random."""
     counts: Any = (votes[..., None] == np.arange(votes.max() + 1)).sum(0)
     return np.argmax(counts + np.random.default_rng(seed).uniform(0.0, 0.5, counts.shape), axis=1)
