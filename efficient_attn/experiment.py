@@ -17,6 +17,7 @@ from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, decod
 from efficient_attn.models.functional import count
 from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.lsh_attention import Hashing
+from efficient_attn.patterns.local import looks_ahead
 from efficient_attn.reading import Windows, reading_of
 from efficient_attn.recipe import Reading, Recipe, defaults, plain
 
@@ -33,6 +34,7 @@ Source = (
     | data.ImageArray
     | data.ImageFolder
     | data.PaletteImages
+    | data.GreyDigits
     | data.AudioFiles
     | data.Copying
 )
@@ -255,6 +257,8 @@ def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, opt
     """Continues each of ``prompts`` ``[B, P]`` to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``, or uint16."""
     if not isinstance(config.model, DecoderConfig):
         raise ValueError(f"only a decoder continues a text, got a model of type {type(config.model).__name__}")
+    if any(looks_ahead(pattern, config.context) for pattern in config.model.attention.parsed()):
+        raise ValueError(f"tokens that see those after them cannot be drawn in turn; got {config.model.attention}")
     params, _ = restore(config, workdir)
     attention = config.model.attention
     limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None

@@ -9,7 +9,16 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8, UInt16
 
-from efficient_attn.data import AudioFiles, ImageArray, ImageFolder, Palette, PaletteImages, TFDSImages, load_palette
+from efficient_attn.data import (
+    AudioFiles,
+    GreyDigits,
+    ImageArray,
+    ImageFolder,
+    Palette,
+    PaletteImages,
+    TFDSImages,
+    load_palette,
+)
 from efficient_attn.data.audio import read_sound, write_wav
 from efficient_attn.data.images import read_image, write_png
 from efficient_attn.data.source import read_file
@@ -124,4 +133,6 @@ def medium_of(config: Experiment, shape: tuple[int, int] | None, rate: int) -> M
         return Images(config.context, shape)
     if isinstance(config.source, PaletteImages):
         return Images(config.context, shape, load_palette(config.source.palette))
+    if isinstance(config.source, GreyDigits):
+        return Images(config.context, shape, config.source.greys)
     return Sound(config.context, rate) if isinstance(config.source, AudioFiles) else Text()

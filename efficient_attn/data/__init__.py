@@ -15,7 +15,9 @@ from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
 from efficient_attn.data.digits import PaddedDigits
 from efficient_attn.data.examples import ExampleBatches, Examples, ExampleSource, every_example
+from efficient_attn.data.grey_digits import GreyDigits
 from efficient_attn.data.images import ImageArray, ImageFolder
+from efficient_attn.data.labelled import LabelledImages, LabelledSource
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
@@ -45,8 +47,11 @@ __all__ = [
     "ExampleBatches",
     "ExampleSource",
     "Examples",
+    "GreyDigits",
     "ImageArray",
     "ImageFolder",
+    "LabelledImages",
+    "LabelledSource",
     "Location",
     "LongDocuments",
     "Masking",

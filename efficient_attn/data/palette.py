@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from efficient_attn.data.images import ImageArray, ImageFolder
+from efficient_attn.data.labelled import LabelledImages
 from efficient_attn.data.source import Location, read_file, require_file
 from efficient_attn.data.splits import Split
 from efficient_attn.data.stream import TokenStream
@@ -137,6 +138,24 @@ class PaletteImages:
             record_length=stream.record_length // 3,
             unit="colour",
             description=f"{stream.description} in {len(palette)} colours",
+        )
+
+    def labelled(self, split: Split) -> LabelledImages:
+        """Reads one split with its classes, of which the pixels are those of the palette; errors as of ``Source.load``.
+
+        Raises:
+            ValueError: The images have no labels: only those of TFDS do, in the feature ``label``.
+        """
+        if not isinstance(self.images, TFDSImages):
+            raise ValueError(f"images of TFDSImages have labels, got {type(self.images).__name__}")
+        images, labels = self.images.labelled(split)
+        palette = load_palette(self.palette)
+        tokens = palette.quantise(images).reshape(len(images), -1)
+        return LabelledImages(
+            tokens=tokens,
+            pixels=palette.restore(tokens).reshape(len(images), -1),
+            labels=labels,
+            description=f"{split} of TFDS {self.images.name}: {len(images):,} images in {len(palette)} colours",
         )
 
     def fingerprint(self) -> str:

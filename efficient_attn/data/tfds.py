@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32, UInt8
 
 from efficient_attn.data.source import Location, hash_identity, read_file, require_folder
 from efficient_attn.data.splits import SPLITS, Split
@@ -95,6 +96,14 @@ class TFDSImages:
             unit="pixel",
             description=f"TFDS {self.name}, split {tfds_split}: {len(images):,} images of {shape[0]}x{shape[1]}x3",
         )
+
+    def labelled(self, split: Split) -> tuple[UInt8[np.ndarray, "n H W 3"], Int32[np.ndarray, " n"]]:
+        """Images of one split and the classes that their records have as ``label``; errors as of ``load``."""
+        stream, folder = self.load(split), _prepared_folder(self.name, self.data_dir)
+        records = _open(folder, "label", self.split_names[SPLITS.index(split)])
+        height, width, channels = np.shape(records[0][self.feature])
+        labels = np.array([records[i]["label"] for i in range(len(records))], np.int32)
+        return stream.tokens.reshape(-1, height, width, channels), labels
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""

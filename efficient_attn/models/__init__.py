@@ -11,6 +11,8 @@ from efficient_attn.models.encoder import EncoderOutput as EncoderOutput
 from efficient_attn.models.functional import Functional as Functional
 from efficient_attn.models.image_gpt import ImageReader as ImageReader
 from efficient_attn.models.image_gpt import ImageReaderConfig as ImageReaderConfig
+from efficient_attn.models.image_gpt import masked_logits as masked_logits
+from efficient_attn.models.image_gpt import masked_probe_features as masked_probe_features
 from efficient_attn.models.image_gpt import probe_features as probe_features
 from efficient_attn.models.image_gpt import started as started
 from efficient_attn.models.recurrent import RecurrentConfig as RecurrentConfig

@@ -1,7 +1,7 @@
-"""Image GPT as it is read by a classifier: what a decoder makes of an image, and classes of it.
+"""Image GPT as it is read by a classifier: what a decoder makes of an image, and classes of it; and as it tells masked pixels.
 
 References:
-  Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020, sections 2.3 and 2.4.
+  Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020, sections 2.3, 2.4 and 4.6.
 """
 
 import dataclasses
@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Int
 from efficient_attn.models.decoder import Decoder, DecoderConfig
 from efficient_attn.nn.block import Block
 from efficient_attn.nn.dropout import drop
+from efficient_attn.nn.sparse import Sparse
+from efficient_attn.patterns.local import looks_ahead
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,17 +98,58 @@ def probe_features(decoder: Decoder, tokens: Int[Array, "B T"]) -> Float[Array, 
     Raises:
       ValueError: for another kind of decoder, or too many tokens.
     """
-    config = decoder.config
+    check_probed(decoder.config, tokens.shape[1])
+    return _features(decoder, decoder.embedding.shifted(tokens))
+
+
+def masked_probe_features(decoder: Decoder, inputs: Int[Array, "B T"]) -> Float[Array, "L B D"]:
+    """``probe_features`` of a decoder that tells masked pixels, from inputs as of ``masked_logits``."""
+    check_probed(decoder.config, inputs.shape[1])
+    return _features(decoder, decoder.embedding.unshifted(inputs))
+
+
+def check_probed(config: DecoderConfig, context: int) -> None:
+    """A ValueError where there are no features for a probe."""
     if (config.norm, config.order, config.residual, config.experts) != ("pre", None, "plain", None):
         raise ValueError(f"probes read plain blocks with norms before their sublayers, got {config}")
-    config.check_context(tokens.shape[1])
+    config.check_context(context)
 
+
+def _features(decoder: Decoder, x: Float[Array, "B T D"]) -> Float[Array, "L B D"]:
     def noted(block: Block, pattern, state, key):
         x, number, features = state
         mean = jnp.mean(block.attention_norm(x), axis=1, dtype=jnp.float32)
         return block(x, pattern, 0.0, key), number + 1, features.at[number].set(mean)
 
-    x = decoder.embedding.shifted(tokens)
-    features = jnp.zeros((config.depth, tokens.shape[0], config.width), jnp.float32)
+    features = jnp.zeros((decoder.config.depth, x.shape[0], decoder.config.width), jnp.float32)
     x, _, features = decoder.stack.run((x, jnp.int32(0), features), None, noted)
     return jnp.concatenate([features, jnp.mean(decoder.final_norm(x), axis=1)[None]])
+
+
+def masked_logits(decoder: Decoder, inputs: Int[Array, "B T"], key: jax.Array | None = None) -> Float[Array, "B T V"]:
+    """Logits of every pixel from all that are shown, float32: no shift, and no start.
+
+    Args:
+      decoder: with patterns that see what comes after; see ``check_masked``.
+      inputs: the image, in which ``vocab + 1`` stands for what is not shown.
+      key: randomness of the dropout; None is without.
+    """
+    config = decoder.config
+    config.check_context(inputs.shape[1])
+    keys = (None, None) if key is None else jax.random.split(key)
+    x = drop(decoder.embedding.unshifted(inputs), config.dropout, keys[0])
+    return decoder.logits(decoder.stack(x, config.dropout, keys[1]))
+
+
+def check_masked(config: DecoderConfig, context: int) -> None:
+    """A ValueError where a decoder cannot tell masked pixels: it sees only those before, or has a start in place of the first."""
+    if not isinstance(config.attention, Sparse) or config.experts is not None:
+        raise ValueError(f"masked pixels are told by attention over patterns, without experts; got {config.attention}")
+    if config.slot_positions != "predicted":
+        raise ValueError(
+            f"masked pixels have their own positions: slot_positions='predicted', got {config.slot_positions!r}"
+        )
+    if not any(looks_ahead(pattern, context) for pattern in config.attention.parsed()):
+        raise ValueError(
+            f"masked pixels are told from those after them too, as by Full(); got {config.attention.patterns}"
+        )

@@ -125,8 +125,12 @@ class Embedding(nnx.Module):
         return jnp.concatenate([start, before], axis=1)
 
     def unshifted(self, inputs: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Embeddings of what the slots themselves hold, each with the position of its slot; the start vector has the number V."""
-        table = jnp.concatenate([self.tokens[...], self.start[...][None]])
+        """Embeddings of what the slots themselves hold, each with the position of its slot.
+
+        The start vector has the number V; of a slot that holds V + 1, the position is all.
+        """
+        nothing = jnp.zeros_like(self.start[...])
+        table = jnp.concatenate([self.tokens[...], jnp.stack([self.start[...], nothing])])
         return table[inputs] + self._position(jnp.arange(inputs.shape[1], dtype=jnp.int32))[None]
 
     def continued(self, before: Int[Array, "B T"], begins: Bool[Array, " B"]) -> Float[Array, "B T D"]:

@@ -10,6 +10,8 @@ import functools
 import operator
 from collections.abc import Callable
 
+import numpy as np
+
 from efficient_attn.patterns.algebra import (
     Box,
     Flags,
@@ -180,3 +182,9 @@ class Prefix(Pattern):
     def bounds(self, box: Box) -> tuple[Flags, Flags]:
         must = box.occupied() & (box.k_hi < self.length)
         return box.within(k=(box.k_lo, self.length - 1)).occupied(), must
+
+
+def looks_ahead(pattern: Pattern, length: int) -> bool:
+    """Whether some query of ``length`` may see a key after it, as far as ``bounds`` can tell; never False where one does."""
+    may, _ = pattern.bounds(Box(0, length - 1, 0, length - 1, 1 - length, -1))
+    return bool(np.any(may))
