@@ -108,7 +108,9 @@ def fit_palette(
     try:
         from sklearn.cluster import MiniBatchKMeans
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("fitting a palette needs scikit-learn: pip install scikit-learn") from error
+        raise ModuleNotFoundError(
+            "fitting a palette needs scikit-learn: pip install 'efficient-attn[probe]'"
+        ) from error
     every = images.reshape(-1, 3)
     if len(every) > pixels:
         every = every[np.random.default_rng(seed).choice(len(every), pixels, replace=False)]
