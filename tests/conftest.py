@@ -8,6 +8,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # In the environment, so that the processes that tests start compute on as many, to the same bits.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
+# Most of a test's time goes into compiling programs that run once: the compiler's costly passes take longer than they save.
+_QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}"
+
 # The pattern strategies are drawn by the fuzzers of the kernels too, whose folders are collected first.
 sys.path.append(str(Path(__file__).parent / "patterns"))
 
