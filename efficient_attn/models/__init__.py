@@ -4,7 +4,7 @@ from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.choice import encoder_of as encoder_of
 from efficient_attn.models.conversion import longformer_of as longformer_of
 from efficient_attn.models.decoder import Decoder as Decoder
-from efficient_attn.models.decoder import DecoderConfig as DecoderConfig
+from efficient_attn.models.decoder_config import DecoderConfig as DecoderConfig
 from efficient_attn.models.encoder import Encoder as Encoder
 from efficient_attn.models.encoder import EncoderConfig as EncoderConfig
 from efficient_attn.models.encoder import EncoderOutput as EncoderOutput

@@ -2,7 +2,8 @@
 
 import functools
 
-from efficient_attn.models.decoder import Decoder, DecoderConfig
+from efficient_attn.models.decoder import Decoder
+from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.models.encoder import Encoder, EncoderConfig
 from efficient_attn.models.functional import Functional
 from efficient_attn.models.segment_decoder import SegmentDecoder

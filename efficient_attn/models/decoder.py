@@ -5,178 +5,34 @@ References:
   Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020, section 2 and released code.
 """
 
-import dataclasses
 import functools
-import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.nn.attention import Attention
-from efficient_attn.nn.block import AttentionBlock, Block, FeedForwardBlock, NormPlace
+from efficient_attn.nn.block import AttentionBlock, Block, FeedForwardBlock
 from efficient_attn.nn.cache import slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import (
     Embedding,
-    PositionOf,
-    Positions,
-    RotaryPositions,
-    check_length,
     rotary_base,
 )
-from efficient_attn.nn.feedforward import Activation, FeedForward
-from efficient_attn.nn.initializers import Initialization, Scheme
-from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse, check_causal
-from efficient_attn.nn.moe import Experts, MoE, Routed
-from efficient_attn.nn.norm import NormKind, make_norm
+from efficient_attn.nn.feedforward import FeedForward
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.mechanisms import MODULES
+from efficient_attn.nn.moe import MoE, Routed
+from efficient_attn.nn.norm import make_norm
 from efficient_attn.nn.reversible_stack import ReversibleStack
 from efficient_attn.nn.routed_block import RoutedBlock, add_routed
-from efficient_attn.nn.span_attention import AdaptiveSpan
-from efficient_attn.nn.stack import Remat, Stack
+from efficient_attn.nn.stack import Stack
 from efficient_attn.nn.sublayer_stack import AnyCaches, SublayerStack
-from efficient_attn.nn.sublayers import Unit, check_order, sandwich_order
-from efficient_attn.patterns.algebra import Pattern, PerHead
-from efficient_attn.precision import Precision
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
-    """Sizes and choices of a decoder."""
-
-    depth: int
-    """Residual blocks."""
-    width: int
-    """Size of the residual stream."""
-    heads: int
-    """Query heads."""
-    key_heads: int | None = None
-    """Key and value heads; None: as many as query heads."""
-    qk_width: int | None = None
-    """Size of all query heads together; None: ``width``."""
-    value_width: int | None = None
-    """Size of all value heads together, were there as many as query heads; None: ``width``."""
-    ff_width: int | None = None
-    """Size of the feed-forward's hidden layer; None: ``4 * width``."""
-    experts: Experts | None = None
-    """Layers whose feed-forward network is a mixture of experts; None: none is."""
-    vocab: int = 256
-    """Distinct tokens."""
-    attention: Mechanism = dataclasses.field(default_factory=Sparse)
-    """How tokens see each other: the type chooses the mechanism."""
-    attention_bias: bool = True
-    """Whether the projections of the attention add one."""
-    ff_bias: bool = True
-    """Whether the projections of the feed-forward add one; those of experts have none."""
-    positions: Positions = RotaryPositions()
-    slot_positions: PositionOf = "given"
-    """Whose position a slot has: that of the token that goes in, or that of the token that is predicted from it."""
-    norm: NormPlace = "pre"
-    norm_kind: NormKind = "layer"
-    order: str | None = None
-    """Attentions and feed-forwards from bottom to top, as letters s and f with as many parameters as ``depth`` of each; None: in
-    turn. See ``sandwich_order``, ``balanced_order`` and ``matched_order`` of ``nn.sublayers``."""
-    residual: Literal["plain", "reversible"] = "plain"
-    """``reversible``: two residual streams, side by side before the logits, whose activations the backward pass rebuilds."""
-    activation: Activation = "quick_gelu"
-    logits: Literal["untied_zero", "untied", "tied"] = "untied_zero"
-    initialization: Scheme = "code"
-    dropout: float = 0.0
-    """Probability of dropping a feature of a sublayer's output, and of the embedding."""
-    remat: Remat = "none"
-    """What the backward pass recomputes; a reversible stack rebuilds all."""
-    ff_stretch: int | None = None
-    """Tokens whose feed-forward is computed at a time; None: all. It is recomputed in the backward pass."""
-    logits_stretch: int | None = None
-    """Tokens whose logits and loss are computed at a time; None: all. They are recomputed in the backward pass."""
-    precision: Precision = Precision()
-
-    def __post_init__(self):
-        check_causal(self.attention)
-        for name in ("depth", "width", "heads", "vocab"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.width % self.heads or self.query_width % self.heads:
-            raise ValueError(
-                f"heads must divide width and qk_width, got heads={self.heads}, width={self.width}, qk_width={self.query_width}"
-            )
-        if self.heads % self.value_heads:
-            raise ValueError(f"key_heads must divide heads, got key_heads={self.key_heads}, heads={self.heads}")
-        self._check_choices()
-        for pattern in self.attention.parsed():
-            if isinstance(pattern, PerHead) and len(pattern.patterns) != self.heads:
-                raise ValueError(
-                    f"a PerHead pattern needs one pattern for each of {self.heads} heads, got {len(pattern.patterns)}"
-                )
-
-    def check_context(self, context: int) -> None:
-        """A ValueError if a context is longer than the model has parameters for."""
-        check_length(self.positions, context)
-        longest = self.attention.longest
-        if longest is not None and context > longest:
-            raise ValueError(
-                f"the {type(self.attention).__name__} has scores for {longest} tokens, got a context of {context}"
-            )
-
-    def _check_choices(self) -> None:
-        if (self.width if self.value_width is None else self.value_width) % self.heads:
-            raise ValueError(f"heads must divide value_width, got heads={self.heads}, value_width={self.value_width}")
-        for name in ("ff_stretch", "logits_stretch"):
-            if (stretch := getattr(self, name)) is not None and stretch < 1:
-                raise ValueError(f"{name} must be at least 1 token, or None; got {stretch}")
-        if self.order is not None:
-            check_order(self.order, self.depth)
-            if self.residual == "reversible" or isinstance(self.attention, AdaptiveSpan):
-                raise ValueError(
-                    "a reversible stack, and one with adaptive spans, has its sublayers in turn: order must be None"
-                )
-        if self.experts is not None and self.depth < self.experts.every:
-            raise ValueError(f"no layer of {self.depth} is a mixture where every={self.experts.every}")
-        mixable = (self.residual, self.ff_stretch, self.order) == ("plain", None, None) and type(
-            self.attention
-        ) in MODULES
-        if self.experts is not None and not mixable:
-            raise ValueError(
-                "a mixture of experts needs residual='plain', ff_stretch=None, order=None and an attention without a memory, got "
-                f"{self.residual!r}, {self.ff_stretch}, {self.order!r} and {type(self.attention).__name__}"
-            )
-        if self.residual == "reversible" and (self.norm != "pre" or self.remat != "none" or self.logits == "tied"):
-            raise ValueError(
-                "a reversible stack has norm='pre', remat='none' and untied logits, got "
-                f"norm={self.norm!r}, remat={self.remat!r}, logits={self.logits!r}"
-            )
-
-    @property
-    def cycle(self) -> tuple[Pattern, ...]:
-        """The patterns of the layers, as often as it takes until mixtures of experts repeat too."""
-        patterns = self.attention.parsed()
-        every = 1 if self.experts is None else self.experts.every
-        return patterns * (math.lcm(len(patterns), every) // len(patterns))
-
-    @property
-    def mixtures(self) -> int:
-        """Layers that are mixtures of experts."""
-        return 0 if self.experts is None else self.depth // self.experts.every
-
-    @property
-    def query_width(self) -> int:
-        """``qk_width``, or its default."""
-        return self.width if self.qk_width is None else self.qk_width
-
-    @property
-    def hidden_width(self) -> int:
-        """``ff_width``, or its default."""
-        return 4 * self.width if self.ff_width is None else self.ff_width
-
-    @property
-    def value_heads(self) -> int:
-        """``key_heads``, or its default."""
-        return self.heads if self.key_heads is None else self.key_heads
+from efficient_attn.nn.sublayers import Unit, sandwich_order
 
 
 def _stack(

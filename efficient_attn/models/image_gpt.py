@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.models.decoder import Decoder, DecoderConfig
+from efficient_attn.models.decoder import Decoder
+from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.nn.block import Block
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.sparse import Sparse

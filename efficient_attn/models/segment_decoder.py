@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from efficient_attn.models.decoder import DecoderConfig
+from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.nn.cache import Cache, empty_cache, slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import Embedding, RotaryPositions

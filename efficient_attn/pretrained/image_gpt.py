@@ -16,7 +16,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from efficient_attn.models.decoder import Decoder, DecoderConfig
+from efficient_attn.models.decoder import Decoder
+from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.models.image_gpt import ImageReader, ImageReaderConfig
 from efficient_attn.nn.embedding import TablePositions
 from efficient_attn.nn.sparse import Sparse
