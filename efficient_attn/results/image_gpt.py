@@ -4,7 +4,7 @@ References:
   Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020.
 """
 
-from efficient_attn.results.record import Table, rows
+from efficient_attn.results.record import Row, Table, published, rows
 
 _MODELS = ("layers", "width", "heads", "params", "ImageNet test nats/token")
 _PROBES = ("data", "model", "resolution", "features", "accuracy")
@@ -16,14 +16,19 @@ MODELS = Table(
     system="Image GPT",
     title="Models",
     columns=_MODELS,
-    rows=rows(
-        _MODELS,
-        [
+    rows=tuple(
+        Row(
+            label=label,
+            published=published(_MODELS, figures),
+            status="not run",
+            config=f"configs/image_gpt_{label[5:].lower()}.py",
+        )
+        for label, *figures in [
             ("iGPT-S", "24", "512", "8", "76M", "2.0895"),
             ("iGPT-M", "36", "1024", "8", "455M", "2.0614"),
             ("iGPT-L", "48", "1536", "16", "1362M", "2.0466"),
             ("iGPT-XL", "60", "3072", "", "6801M", ""),
-        ],
+        ]
     ),
     note="Losses are those of the released checkpoints of a million steps, at 32x32.",
 )

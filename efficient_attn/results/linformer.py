@@ -24,9 +24,15 @@ COMPLEXITY = Table(
         *rows(_COMPLEXITY, [("recurrent", "O(n)", "O(n)")], "quoted only"),
         _landed("Transformer", "configs/transformer_enwik8.py", "O(n^2)"),
         _landed("Sparse Transformer", "configs/sparse_transformer_enwik8.py", "O(n sqrt n)"),
-        *rows(_COMPLEXITY, [("Reformer", "O(n log n)", "O(log n)"), ("Linformer", "O(n)", "O(1)")]),
+        Row(
+            label="Reformer",
+            published=published(_COMPLEXITY, ("O(n log n)", "O(log n)")),
+            status="not run",
+            config="configs/reformer_enwik8.py",
+        ),
+        _landed("Linformer", "configs/linformer_roberta.py", "O(n)"),
     ),
-    note="The comparison is measured as a whole once the Linformer and the Reformer are here.",
+    note="The exponents have not been measured yet.",
 )
 
 TASKS = Table(
