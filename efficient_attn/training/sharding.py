@@ -133,11 +133,16 @@ class Placement:
           batch: what this process feeds to one step.
           accumulation: microbatches per step.
         """
-        devices = self.rows
+        devices, processes = self.rows, jax.process_count()
+        if devices % processes:
+            raise ValueError(
+                f"each of {processes} processes feeds whole rows of its own, so mesh axes {', '.join(self._row_axes)} must deal rows out to "
+                f"a multiple of as many, got {devices}"
+            )
         sizes = {name: x.shape[0] if x.ndim else 0 for name, x in batch.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"every array of a batch needs the same leading batch axis; got {sizes}")
-        rows = next(iter(sizes.values())) * jax.process_count()
+        rows = next(iter(sizes.values())) * processes
         if rows == 0 or rows % (accumulation * devices):
             raise ValueError(
                 f"a batch of {rows} rows does not divide into {accumulation} microbatches over {devices} devices "

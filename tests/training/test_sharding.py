@@ -90,6 +90,16 @@ def test_mesh_axes_have_their_names_and_fill_the_devices():
     assert dict(mesh.shape) == {"data": 1, "expert": 1, "model": 1, "sequence": 1}
 
 
+@pytest.mark.fast
+def test_a_process_without_rows_of_its_own_is_refused(monkeypatch):
+    placement = Placement(mesh=make_mesh(data=4, model=2, devices=jax.devices()[:8]))
+    batch = {"tokens": np.zeros((8, 3), np.int32)}
+    placement.check_batch(batch, 2)
+    monkeypatch.setattr(jax, "process_count", lambda: 8)
+    with pytest.raises(ValueError, match="each of 8 processes feeds whole rows of its own"):
+        placement.check_batch(batch, 2)
+
+
 @pytest.mark.parametrize("optimizer", [training.AdamW(weight_decay=0.1), training.Adafactor(), training.Adagrad()])
 def test_every_optimizer_state_gets_a_sharding(optimizer):
     built = training.chain(optimizer.build(lambda _: jnp.float32(0.1)), clip_norm=1.0, constraint=lambda p: p)
