@@ -136,8 +136,8 @@ class Placement:
         devices, processes = self.rows, jax.process_count()
         if devices % processes:
             raise ValueError(
-                f"each of {processes} processes feeds whole rows of its own, so mesh axes {', '.join(self._row_axes)} must deal rows out to "
-                f"a multiple of as many, got {devices}"
+                f"each of {processes} processes feeds whole rows of its own, so mesh axes {', '.join(self._row_axes)} must "
+                f"deal rows out to a multiple of as many, got {devices}"
             )
         sizes = {name: x.shape[0] if x.ndim else 0 for name, x in batch.items()}
         if len(set(sizes.values())) != 1:
