@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-import jax
+from jax.extend import core
 
 
 def product_flops(jaxpr: Any) -> float:
@@ -37,4 +37,4 @@ def _jaxprs(value: Any) -> list[Any]:
     """The programs among the parameters of an equation."""
     if isinstance(value, tuple | list):
         return [part for item in value for part in _jaxprs(item)]
-    return [value] if isinstance(value, jax.extend.core.ClosedJaxpr | jax.extend.core.Jaxpr) else []
+    return [value] if isinstance(value, core.ClosedJaxpr | core.Jaxpr) else []
