@@ -7,7 +7,7 @@ import pytest
 
 from efficient_attn.nn.stretches import over_stretches
 
-X, Y = jax.random.normal(jax.random.key(0), (2, 11, 5)), jnp.arange(22).reshape(2, 11)
+X, Y = jax.random.normal(jax.random.key(0), (2, 11, 5)), jnp.linspace(0.0, 1.0, 22).reshape(2, 11)
 
 
 def network(x, y, none):
