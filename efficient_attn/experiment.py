@@ -67,6 +67,10 @@ class Experiment(Recipe):
         if self.eval_scored is not None and not 1 <= self.eval_scored <= self.context:
             raise ValueError(f"eval_scored must be in 1..context ({self.context}), got {self.eval_scored}")
         self.model.check_context(self.context)
+        parts = {"model": (self.model.value_heads, "key heads"), "sequence": (self.context, "tokens of the context")}
+        for axis, (number, what) in parts.items():
+            if number % getattr(self.mesh, axis):
+                raise ValueError(f"mesh.{axis} must divide the {number} {what}, got {getattr(self.mesh, axis)}")
 
     @property
     def form(self) -> Functional[Any]:

@@ -30,6 +30,11 @@ class Mesh:
     fsdp: bool = False
     """Whether parameters, and what the optimizer keeps of them, are split over ``data`` too, and gathered where they are used."""
 
+    def __post_init__(self):
+        for name in ("expert", "model", "sequence"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"mesh.{name} must be at least 1 device, got {getattr(self, name)}")
+
     def placement(self, devices: Sequence[Any] | None = None) -> training.Placement:
         """Where a run's arrays lie, over ``devices`` or all that there are."""
         mesh = training.make_mesh(

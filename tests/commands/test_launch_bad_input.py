@@ -49,6 +49,18 @@ def training(flags, config="config"):
 
 # Arguments, with {names} of the fixture above; and a part of the message.
 CASES = {
+    "mesh of no device": (
+        training("--mesh.expert 0"),
+        "mesh.expert must be at least 1 device, got 0",
+    ),
+    "heads over the mesh": (
+        training("--mesh.model 4"),
+        "mesh.model must divide the 2 key heads, got 4",
+    ),
+    "tokens over the mesh": (
+        training("--mesh.sequence 3"),
+        "mesh.sequence must divide the 32 tokens of the context, got 3",
+    ),
     "no arguments": ("train", "the config comes first"),
     "options first": ("train --workdir {new}", "the config comes first"),
     "missing config": ("train {absent}.py --workdir {new}", "there is no config file"),
