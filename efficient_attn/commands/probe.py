@@ -12,7 +12,7 @@ import tyro
 from jaxtyping import Float, Int32, Integer
 
 from efficient_attn import data
-from efficient_attn.experiment import Experiment, language_model, load_config, restore
+from efficient_attn.experiment import Experiment, load_language_model, restore
 from efficient_attn.models import DecoderConfig, masked_probe_features, probe_features
 from efficient_attn.models.image_gpt import check_probed
 from efficient_attn.pixel_experiment import MaskedPixelExperiment, masked_inputs
@@ -48,7 +48,7 @@ def main(args: Args) -> None:
     """Prints the accuracy on the test split by each layer's features and by raw pixels, and a JSON object last."""
     # What can be refused is refused before features are computed.
     fit = logistic_regression(args.strengths, args.iterations)
-    config = language_model(load_config(args.config), args.config)
+    config = load_language_model(args.config)
     report = probe(config, args.workdir, args, fit)
     print(f"{'raw pixels':<12} {report['pixels']:7.2%}")
     for number, share in enumerate(report["layers"]):

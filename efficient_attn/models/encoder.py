@@ -104,6 +104,11 @@ class EncoderConfig:
         if self.relative is not None and not isinstance(self.attention, Sparse):
             raise ValueError(f"relative positions need Sparse attention, got {type(self.attention).__name__}")
 
+    @property
+    def value_heads(self) -> int:
+        """Key and value heads: as many as query heads."""
+        return self.heads
+
     def check_context(self, tokens: int) -> None:
         """A ValueError if a text is longer than the model has positions for."""
         longest = self.positions.longest(self.pad_token)

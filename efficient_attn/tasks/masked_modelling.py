@@ -43,6 +43,13 @@ class MaskedModelling:
         return {"loss": self.mean(total, self.counts(batch)["loss"])}, carry
 
 
+def told_scores(logits: jax.Array, tokens: jax.Array, told: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The nats of the tokens ``[B, P]`` that ``told`` marks, their number, and how many of them ``logits`` ``[B, P, V]`` give the
+    greatest probability; each for every row."""
+    nats = jnp.where(told, cross_entropy(logits, tokens), 0.0).sum(-1)
+    return nats, told.sum(-1), (told & (jnp.argmax(logits, axis=-1) == tokens)).sum(-1)
+
+
 def masked_score_step(model: Functional[Encoder], rows: Any = None, whole: Any = None):
     """A jitted function from parameters and an evaluation batch to the nats of its scored tokens that are to be told, their
     number, and how many of them were given the greatest probability; each for every row.
@@ -56,7 +63,6 @@ def masked_score_step(model: Functional[Encoder], rows: Any = None, whole: Any =
     def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
         logits, tokens = model.module(params)(batch["inputs"], batch["valid"]).logits, batch["tokens"]
         told = batch["scored"] & batch["told"]
-        nats = jnp.where(told, cross_entropy(logits, tokens), 0.0).sum(-1)
-        return nats, told.sum(-1), (told & (jnp.argmax(logits, axis=-1) == tokens)).sum(-1)
+        return told_scores(logits, tokens, told)
 
     return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from efficient_attn.models import Decoder, Functional, masked_logits
 from efficient_attn.tasks.language_modelling import cross_entropy
+from efficient_attn.tasks.masked_modelling import told_scores
 
 Batch = Mapping[str, Any]
 
@@ -56,7 +57,6 @@ def masked_pixels_score_step(model: Functional[Decoder], rows: Any = None, whole
     def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
         logits, tokens = masked_logits(model.module(params), batch["inputs"]), batch["tokens"]
         told = batch["scored"] & batch["told"]
-        nats = jnp.where(told, cross_entropy(logits, tokens), 0.0).sum(-1)
-        return nats, told.sum(-1), (told & (jnp.argmax(logits, axis=-1) == tokens)).sum(-1)
+        return told_scores(logits, tokens, told)
 
     return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)

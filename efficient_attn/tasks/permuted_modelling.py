@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float
 from efficient_attn.models import Encoder, EncoderConfig, Functional
 from efficient_attn.models.two_stream import Streams, check_two_stream, read_streams
 from efficient_attn.tasks.language_modelling import cross_entropy
+from efficient_attn.tasks.masked_modelling import told_scores
 
 Batch = Mapping[str, Any]
 
@@ -138,7 +139,6 @@ def permuted_score_step(model: Functional[Encoder], objective: TellingObjective,
     def step(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
         logits, tokens = told_logits(objective, model.module(params), batch), own_tokens(batch)
         told = batch["told"] & jnp.take_along_axis(batch["scored"], batch["predicted"], axis=1)
-        nats = jnp.where(told, cross_entropy(logits, tokens), 0.0).sum(-1)
-        return nats, told.sum(-1), (told & (jnp.argmax(logits, axis=-1) == tokens)).sum(-1)
+        return told_scores(logits, tokens, told)
 
     return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)
