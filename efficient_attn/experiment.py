@@ -156,8 +156,7 @@ def train(config: Recipe, workdir: str) -> dict[str, Any]:
     batches = reading.batches(stream)
     update = config.update()
     # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
-    placement.check_batch(batches.at(0), config.accumulation)
-    placement.parameters(config.form.shapes())
+    _check(config, reading.program(), batches.at(0), placement)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
     evaluate = _Scorer(reading, held_out, placement)
@@ -172,6 +171,23 @@ def train(config: Recipe, workdir: str) -> dict[str, Any]:
     )
     state = training.fit(program, options, workdir)
     return {**evaluate.of(state), "step": int(state.step), "workdir": str(workdir)}
+
+
+def _check(config: Recipe, program: dict[str, Any], batch: data.Batch, placement: training.Placement) -> None:
+    """Traces the loss of one batch on the mesh, without computing it.
+
+    Raises:
+      ValueError: if the batch or the parameters do not divide among the devices, or the model cannot run on the mesh.
+    """
+    placement.check_batch(batch, config.accumulation)
+    shapes = config.form.shapes()
+    placement.parameters(shapes)
+    carry = jax.eval_shape(program.get("carry", tuple))
+    try:
+        with jax.set_mesh(placement.mesh):
+            jax.eval_shape(program["objective"], shapes, batch, jax.random.key(0), carry)
+    except NotImplementedError as error:
+        raise ValueError(f"the model does not run on the mesh {dict(placement.mesh.shape)}: {error}") from error
 
 
 class _Scorer:

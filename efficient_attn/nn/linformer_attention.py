@@ -25,7 +25,7 @@ from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.linformer import compress, convolve, max_pool, mean_pool, slot_mask
 from efficient_attn.patterns.algebra import Full, Pattern, whole_number
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import HEADS, on_mesh
+from efficient_attn.sharding import HEADS, on_mesh, refuse_sharded_sequence
 
 NOT_CAUSAL = "each compressed key mixes all positions, so that no mask over the slots hides the future"
 
@@ -164,6 +164,7 @@ class LinformerAttention(nnx.Module):
         """
         if global_mask is not None:
             raise ValueError("this attention has no global tokens, got a global mask; leave it out")
+        refuse_sharded_sequence("Linformer attention")
         shared = self.linformer.sharing == "layerwise"
         if shared != (projection is not None):
             raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from efficient_attn import training
+from efficient_attn import data, training
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import AdaptiveSpan
 from efficient_attn.models.segment_decoder import empty_memory
@@ -87,7 +87,7 @@ def plan(config: Experiment, chip: Chip, devices: list[Any], span: int | None = 
     """
     placement = config.mesh.placement(devices)
     optimizer, objective = config.update(), config.reading.program()["objective"]
-    state, batch = jax.eval_shape(lambda: _state(config, optimizer, span)), _batch(config)
+    state, batch = jax.eval_shape(lambda: _state(config, optimizer, span)), batch_shapes(config)
     placement.check_batch(batch, config.accumulation)
     options = training.StepOptions(accumulation=config.accumulation, ema=config.ema, loss_scale=config.loss_scale)
     step = training.make_train_step(objective, optimizer, options, placement, state)
@@ -117,7 +117,7 @@ def plan(config: Experiment, chip: Chip, devices: list[Any], span: int | None = 
 def remedies(config: Experiment) -> Iterator[tuple[str, Experiment]]:
     """What may make a step fit, the mildest first, each with those before it."""
     model = config.model
-    if model.remat != "block" and model.residual == "plain":
+    if model.remat != "block" and getattr(model, "residual", "plain") == "plain":
         config = dataclasses.replace(config, model=dataclasses.replace(model, remat="block"))
         yield "remat='block'", config
     if not config.mesh.fsdp:
@@ -156,9 +156,8 @@ def _state(config: Experiment, optimizer: Any, span: int | None) -> training.Tra
     )
 
 
-def _batch(config: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
-    shape = (config.batch_size, config.context)
-    batch = {"tokens": jax.ShapeDtypeStruct(shape, np.int32), "valid": jax.ShapeDtypeStruct(shape, np.bool_)}
-    if isinstance(config.model.attention, AdaptiveSpan):
-        batch["restart"] = jax.ShapeDtypeStruct(shape[:1], np.bool_)
-    return batch
+def batch_shapes(config: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a training batch: those of the only row of a batch of a text of zeros, as often as there are rows."""
+    blank = data.TokenStream(tokens=np.zeros(config.context, np.uint8), vocab_size=1, description="zeros")
+    row = dataclasses.replace(config.reading, batch_size=1).batches(blank).at(0)
+    return {name: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype) for name, x in row.items()}

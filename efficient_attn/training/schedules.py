@@ -134,7 +134,9 @@ class Schedule:
         if end < 1:
             raise ValueError(f"a schedule needs at least one step; got {end}")
         if self.warmup_steps > end:
-            raise ValueError(f"warmup_steps={self.warmup_steps} is longer than the schedule's {end} steps")
+            raise ValueError(
+                f"schedule.warmup_steps={self.warmup_steps} is longer than the schedule's {end} steps: lower it, or take more steps"
+            )
         warmup = self.warmup_steps
 
         def rate(step):

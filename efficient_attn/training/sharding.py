@@ -38,6 +38,8 @@ def make_mesh(
         if size < 1 and not (name == "data" and size == -1):
             raise ValueError(f"mesh axis {name} needs at least 1 device; got {size}")
     others = expert * model * sequence
+    if others > len(devices):
+        raise ValueError(f"mesh axes expert * model * sequence take {others} devices, and there are {len(devices)}")
     if data == -1:
         sizes["data"] = len(devices) // others
     if math.prod(sizes.values()) != len(devices):
@@ -146,5 +148,5 @@ class Placement:
         if rows == 0 or rows % (accumulation * devices):
             raise ValueError(
                 f"a batch of {rows} rows does not divide into {accumulation} microbatches over {devices} devices "
-                f"(mesh axes {', '.join(self._row_axes)}): use a multiple of {accumulation * devices}"
+                f"(mesh axes {', '.join(self._row_axes)}): batch_size must be a multiple of {accumulation * devices}"
             )

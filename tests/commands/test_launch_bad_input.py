@@ -1,5 +1,6 @@
 """Bad requests to ``train.py``, ``eval.py``, ``sample`` and ``params``: one line that says what is wrong, and a status."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def names(tmp_path_factory):
         "broken": "CONFIG = (\n",
         "empty_text": good.replace("text.txt", "empty.txt"),
         "no_text": good.replace("text.txt", "absent.txt"),
+        "hashed": re.sub(r"Sparse\(.*?\)\",\)\)", "LSH(chunk=8)", good).replace("Sparse", "LSH"),
         "tfds": good.replace("TextFiles", "TFDSText").replace("path=", 'name="lm1b", data_dir='),
     }
     for name, text in files.items():
@@ -60,6 +62,10 @@ CASES = {
     "tokens over the mesh": (
         training("--mesh.sequence 3"),
         "mesh.sequence must divide the 32 tokens of the context, got 3",
+    ),
+    "a sequence that a mechanism needs whole": (
+        training("--mesh.sequence 2", "hashed"),
+        "LSH attention needs whole sequences on every device, and the mesh shards them over 2: use sequence=1",
     ),
     "no arguments": ("train", "the config comes first"),
     "options first": ("train --workdir {new}", "the config comes first"),
@@ -172,6 +178,8 @@ def test_a_bad_request_is_refused_in_one_line(name, names, capsys):
 
 def test_a_refused_run_does_not_claim_its_workdir(names, tmp_path, capsys):
     workdir = tmp_path / "run"
-    for flags in ("--accumulation 3", "--log-every -2", "--mesh.data 7"):
-        refused(f"train {{config}} --workdir {workdir} {flags}", names, capsys)
+    bad = {"config": ("--accumulation 3", "--log-every -2", "--mesh.data 7"), "hashed": ("--mesh.sequence 2",)}
+    for config, each in bad.items():
+        for flags in each:
+            refused(f"train {{{config}}} --workdir {workdir} {flags}", names, capsys)
     assert not (workdir / "config.json").exists()

@@ -16,7 +16,7 @@ from efficient_attn.experiment import load_config
 from efficient_attn.planning import topology
 from efficient_attn.planning.collectives import Sent, collectives
 from efficient_attn.planning.flops import product_flops
-from efficient_attn.planning.planner import remedies
+from efficient_attn.planning.planner import batch_shapes, remedies
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +61,17 @@ def test_remedies_are_tried_together():
     changes, configs = zip(*remedies(config), strict=True)
     assert changes == ("remat='block'", "mesh.fsdp=True", "accumulation=2", "accumulation=4")
     assert (configs[-1].model.remat, configs[-1].mesh.fsdp, configs[-1].accumulation) == ("block", True, 4)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["quickstart", "small_mpnet", "small_linformer", "small_image_gpt_digits.py:bert"])
+def test_every_way_of_reading_has_a_batch(name):
+    config = load_config(str(ROOT / "configs" / (name if ":" in name else name + ".py")))
+    batch = batch_shapes(config)
+    assert batch["tokens"].shape == (config.batch_size, config.context)
+    loss, _ = jax.eval_shape(config.reading.program()["objective"], config.form.shapes(), batch, jax.random.key(0), ())
+    assert loss
+    assert all(changed.model != config.model for _, changed in remedies(config))
 
 
 @pytest.mark.fast

@@ -19,7 +19,7 @@ CASES = {
     "accumulation": (lambda: StepOptions(accumulation=0), r"accumulation .* at least 1; got 0"),
     "warm-up too long": (
         lambda: training.Schedule(peak=1.0, warmup_steps=11).build(10),
-        r"warmup_steps=11 is longer than the schedule's 10 steps",
+        r"schedule.warmup_steps=11 is longer than the schedule's 10 steps",
     ),
     "negative warm-up": (lambda: training.Schedule(peak=1.0, warmup_steps=-1), r"warmup_steps .* got -1"),
     "no rate": (lambda: training.Schedule(peak=0.0), r"peak .* positive; got 0.0"),
@@ -34,7 +34,8 @@ CASES = {
     "loss scale": (lambda: training.DynamicLossScale(initial=1.0, floor=2.0), r"0 < floor <= initial; got floor=2.0"),
     "keeps none": (lambda: training.Keep(last=0), r"last >= 1"),
     "profile": (lambda: training.Profile(start=0), r"start >= 1"),
-    "mesh too large": (lambda: training.make_mesh(model=64), r"does not use \d+ devices exactly once"),
+    "mesh too large": (lambda: training.make_mesh(model=64), r"expert \* model \* sequence take 64 devices, and there are \d+"),
+    "mesh of some devices": (lambda: training.make_mesh(data=7), r"does not use \d+ devices exactly once"),
     "mesh axis": (lambda: training.make_mesh(model=0), r"mesh axis model needs at least 1 device; got 0"),
 }
 
