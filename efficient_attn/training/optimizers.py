@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from efficient_attn.training.factored import scale_by_factored_moments
 from efficient_attn.training.schedules import Rate
 
 PyTree = Any
@@ -166,14 +167,10 @@ class Adafactor(_Optimizer):
             raise ValueError(f"update_clip is a root mean square and must be positive; got {self.update_clip}")
 
     def direction(self) -> tuple[optax.GradientTransformation, ...]:
+        def decay(step):
+            return jnp.minimum(1.0 - (step + 1.0) ** -self.decay_power, self.decay_cap)
 
-        def decay(step, power):
-            return jnp.minimum(1.0 - (step + 1.0) ** -power, self.decay_cap)
-
-        rms = optax.scale_by_factored_rms(
-            decay_rate=self.decay_power, decay_rate_fn=decay, min_dim_size_to_factor=self.min_factored
-        )
-        return rms, optax.clip_by_block_rms(self.update_clip)
+        return scale_by_factored_moments(decay, self.min_factored), optax.clip_by_block_rms(self.update_clip)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

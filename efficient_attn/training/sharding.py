@@ -10,6 +10,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from efficient_attn.sharding import ROWS, names
+from efficient_attn.training.factored import without_rows
 from efficient_attn.training.state import TrainState
 
 PyTree = Any
@@ -96,8 +97,12 @@ class Placement:
             # An array that is not trained has no state.
             if isinstance(leaf, optax.MaskedNode):
                 return leaf
-            # Factored moments have a parameter's path but not its shape.
-            return sharding if leaf.shape == param.shape else self.replicated
+            if leaf.shape == param.shape:
+                return sharding
+            # Factored moments have a parameter's path and the axes before its last two, as experts.
+            before = len(param.shape) - 2
+            own = leaf.shape in (param.shape[:-1], without_rows(param.shape))
+            return NamedSharding(self.mesh, jax.P(*sharding.spec[:before])) if own else self.replicated
 
         opt_state = optax.tree_utils.tree_map_params(
             optimizer,

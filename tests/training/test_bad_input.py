@@ -34,7 +34,10 @@ CASES = {
     "loss scale": (lambda: training.DynamicLossScale(initial=1.0, floor=2.0), r"0 < floor <= initial; got floor=2.0"),
     "keeps none": (lambda: training.Keep(last=0), r"last >= 1"),
     "profile": (lambda: training.Profile(start=0), r"start >= 1"),
-    "mesh too large": (lambda: training.make_mesh(model=64), r"expert \* model \* sequence take 64 devices, and there are \d+"),
+    "mesh too large": (
+        lambda: training.make_mesh(model=64),
+        r"expert \* model \* sequence take 64 devices, and there are \d+",
+    ),
     "mesh of some devices": (lambda: training.make_mesh(data=7), r"does not use \d+ devices exactly once"),
     "mesh axis": (lambda: training.make_mesh(model=0), r"mesh axis model needs at least 1 device; got 0"),
 }

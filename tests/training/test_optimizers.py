@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from efficient_attn.training import SGD, Adafactor, Adagrad, AdamW, chain
+from efficient_attn.training.factored import scale_by_factored_moments
 from efficient_attn.training.optimizers import RateState
 
 
@@ -76,12 +77,28 @@ def test_adafactor_clips_the_root_mean_square_of_its_update_and_caps_its_memory(
         _, state = capped.update(jnp.full((3, 2), value), state, params)
     # 1 - 2**-0.8 = 0.426 is under the cap, 1 - 3**-0.8 = 0.585 is over it.
     second = (1 - 2**-0.8) * 1 + 2**-0.8 * 4
-    np.testing.assert_allclose(state[0].v, 0.5 * second + 0.5 * 4, rtol=1e-5)
+    np.testing.assert_allclose(state[0].whole, 0.5 * second + 0.5 * 4, rtol=1e-5)
 
 
 def test_adafactor_factors_a_large_matrix():
     state = Adafactor(min_factored=3).build(constant(0.1)).init(jnp.zeros((3, 5)))
-    chex.assert_shape([state[0].v_row, state[0].v_col, state[0].v], [(3,), (5,), (1,)])
+    chex.assert_shape([state[0].rows, state[0].columns, state[0].whole], [(3,), (5,), (1,)])
+
+
+def test_adafactor_gives_each_layer_and_expert_moments_of_its_own():
+    optimizer = Adafactor(min_factored=3, update_clip=1e9).build(constant(0.1))
+    gradients = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 11, 3, 5)), jnp.float32)
+    together = run(optimizer, jnp.zeros((7, 11, 3, 5)), gradients)
+    alone = run(optimizer, jnp.zeros((3, 5)), gradients[:, 4, 6])
+    np.testing.assert_allclose([x[4, 6] for x in together], alone, rtol=1e-5)
+
+
+def test_adafactor_of_a_matrix_is_that_of_optax():
+    rate = lambda step, power: 1.0 - (step + 1.0) ** -power  # noqa: E731
+    theirs = optax.scale_by_factored_rms(decay_rate_fn=rate, min_dim_size_to_factor=3)
+    ours = scale_by_factored_moments(lambda step: rate(step, 0.8), 3)
+    gradients = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 5)), jnp.float32)
+    np.testing.assert_allclose(*(run(some, jnp.zeros((3, 5)), gradients) for some in (ours, theirs)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("nesterov", "second"), [(False, 0.9 * 1 + 1), (True, 1 + 0.9 * (0.9 * 1 + 1))])

@@ -109,3 +109,13 @@ def test_every_optimizer_state_gets_a_sharding(optimizer):
     chex.assert_trees_all_equal_structs(state, shardings)
     wanted = [x.shape == (200, 300) for x in jax.tree.leaves(state.opt_state)]
     assert [s.spec == jax.P("model", None) for s in jax.tree.leaves(shardings.opt_state)] == wanted
+
+
+def test_factored_moments_of_experts_lie_where_the_experts_lie():
+    built = training.Adafactor(min_factored=3).build(lambda _: jnp.float32(0.1))
+    state = TrainState.create({"w": jnp.ones((2, 4, 3, 5))}, built, jax.random.key(0))
+    placement = Placement(
+        mesh=make_mesh(devices=jax.devices()[:1]), params={"w": jax.P(None, "expert", "data", "model")}
+    )
+    moments = placement.state(state, built).opt_state[0]
+    assert moments.rows["w"].spec == moments.columns["w"].spec == jax.P(None, "expert")
