@@ -2,7 +2,8 @@
 
 Rows: Lepikhin et al. 2020, table 1: 12.5B to 1T parameters; experts and layers are the paper's, its encoder and languages are not.
 Command: python train.py configs/gshard_lm.py --workdir runs/gshard_lm --source.path corpus --mesh.expert 128
-  That has 12.5B parameters; :37e9, :50e9, :150e9, :200e9, :600e9 and :1e12 (VARIANTS) are the others, in workdirs of their own.
+  That has 13.1B parameters (the paper's model, with its encoder, 12.5B); :37e9, :50e9, :150e9, :200e9, :600e9 and :1e12 (VARIANTS)
+  have 39.3B to 1,031.9B, in workdirs of their own.
 Planning: python -m efficient_attn plan configs/gshard_lm.py:37e9 --topology v5p:4x4x8 --mesh.expert 128
   Without a TPU: memory, collectives and the least time of a step, in docs/measurements.md.
 Where we differ: bytes instead of pieces, positions by rotation, products in bfloat16, learned gains and biases of the norms.
