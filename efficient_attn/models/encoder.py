@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from efficient_attn.models.encoder_heads import HEADS, POOLED, HeadName, Pooler
+from efficient_attn.models.encoder_heads import HEADS, POOLED, HeadName, Pooler, without_question
+from efficient_attn.nn.bigbird_attention import BigBird
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.encoder_attention import BucketedBias
 from efficient_attn.nn.encoder_block import EncoderBlock
@@ -63,7 +64,7 @@ class EncoderConfig:
     activation: Activation = "gelu"
     head: HeadName = "none"
     head_activation: Activation = "gelu"
-    """Of the hidden layer of the head ``masked_lm``."""
+    """Of the hidden layer of the heads ``masked_lm`` and ``activated_classification``."""
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
     """Names of the classes."""
     pooler: bool = True
@@ -99,6 +100,10 @@ class EncoderConfig:
     def _check_choices(self) -> None:
         if self.head in POOLED and not self.pooler:
             raise ValueError(f"the head {self.head!r} reads the pooler: pooler must be True, got False")
+        if self.head == "residual_question_answering" and not (
+            isinstance(self.attention, BigBird) and self.token_types > 1
+        ):
+            raise ValueError(f"the head {self.head!r} needs BigBird attention and two token types")
         if not self.labels:
             raise ValueError("labels needs at least one name, got none")
         if self.relative is not None and not isinstance(self.attention, Sparse):
@@ -184,7 +189,7 @@ class Encoder(nnx.Module):
             nothing, but is finite, even where all are hidden.
           global_attention_mask: 1 or True of tokens that see and are seen by all, for a mechanism that has them. None: those
             that released code takes for the model's head, as ``Longformer.default_globals`` says.
-          token_type_ids: None: all 0.
+          token_type_ids: None: all 0, or where the head tells the question from the text, 1 of the text.
           key: randomness of the dropout; None is evaluation.
 
         Raises:
@@ -202,14 +207,23 @@ class Encoder(nnx.Module):
         key_mask, global_mask = (None if mask is None else mask != 0 for mask in masks)
         if global_mask is None:
             global_mask = default_globals(self.config.attention, self.config.head, tokens)
+        question = self._question(tokens)
+        if types is None and question is not None:
+            types = (~question).astype(jnp.int32)
         hidden = self._hidden(tokens, types, key_mask, global_mask, keys[0])
         pooled = None if self.pooler is None else self.pooler(hidden)
         read = pooled if self.config.head in POOLED else hidden
         results = self.head(read, self.embedding.table(), keys[1])
+        if question is not None:
+            results = without_question(results, question)
         if self.config.head == "multiple_choice":
             results = {"logits": results["logits"][:, 0]}
         whole = EncoderOutput(last_hidden_state=hidden, pooler_output=pooled, **results)
         return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), whole)
+
+    def _question(self, tokens: Int[Array, "B T"]) -> Bool[Array, "B T"] | None:
+        """The tokens of which no answer consists; None: those of a head that takes them for granted."""
+        return self.config.attention.question(tokens) if self.config.head == "residual_question_answering" else None
 
     def _hidden(
         self,

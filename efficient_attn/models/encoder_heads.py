@@ -11,11 +11,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from efficient_attn.nn.attention import linear
 from efficient_attn.nn.dropout import drop
-from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
+from efficient_attn.nn.feedforward import ACTIVATIONS, Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.precision import Precision
 
@@ -24,7 +24,9 @@ HeadName = Literal[
     "masked_lm",
     "pooled_classification",
     "classification",
+    "activated_classification",
     "question_answering",
+    "residual_question_answering",
     "token_classification",
     "multiple_choice",
 ]
@@ -83,17 +85,49 @@ class AnswerHead(nnx.Module):
         return {"start_logits": ends[..., 0], "end_logits": ends[..., 1]}
 
 
-class ClassificationHead(nnx.Module):
-    """The class of a text from its first token, by a hidden layer with tanh."""
+class ResidualAnswerHead(AnswerHead):
+    """An ``AnswerHead`` after a feed-forward with its own residual and norm, as BigBird has it."""
 
-    def __init__(self, width: int, labels: int, dropout: float, precision: Precision, rngs: nnx.Rngs):
-        self.dense = _project(width, width, precision, rngs)
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: Activation,
+        dropout: float,
+        epsilon: float,
+        precision: Precision,
+        rngs,
+    ):
+        super().__init__(width, precision, rngs)
+        self.feedforward = FeedForward(width, hidden, activation, Initialization("bert", 1), precision, rngs=rngs)
+        self.norm, self.dropout = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs), dropout
+
+    def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """Logits of both, each ``[B, T]`` float32."""
+        keys = (None, None) if key is None else jax.random.split(key)
+        hidden = drop(self.feedforward(drop(x, self.dropout, keys[0])), self.dropout, keys[1])
+        return super().__call__(self.norm(x + hidden.astype(x.dtype)), table, None)
+
+
+class ClassificationHead(nnx.Module):
+    """The class of a text from its first token, by a hidden layer."""
+
+    def __init__(
+        self,
+        width: int,
+        labels: int,
+        dropout: float,
+        precision: Precision,
+        rngs: nnx.Rngs,
+        activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
+    ):
+        self.dense, self.activation = _project(width, width, precision, rngs), activation
         self.project, self.dropout = _project(width, labels, precision, rngs), dropout
 
     def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
         """Logits of the text, ``[B, labels]`` float32."""
         keys = (None, None) if key is None else jax.random.split(key)
-        hidden = jnp.tanh(self.dense(drop(x[:, :1], self.dropout, keys[0])))
+        hidden = self.activation(self.dense(drop(x[:, :1], self.dropout, keys[0])))
         return {"logits": self.project(drop(hidden, self.dropout, keys[1]))[:, 0].astype(jnp.float32)}
 
 
@@ -119,6 +153,12 @@ class Pooler(nnx.Module):
         return jnp.tanh(self.dense(x[:, 0])).astype(jnp.float32)
 
 
+def without_question(results: Results, question: Bool[Array, "B T"]) -> Results:
+    """Logits of the ends of an answer, which are not in the question; the first token, which stands for no answer, may be."""
+    barred = question.at[:, 0].set(False)
+    return {name: logits - 1e6 * barred for name, logits in results.items()}
+
+
 def _project(width: int, results: int, precision: Precision, rngs: nnx.Rngs) -> nnx.Linear:
     return linear(precision, True, rngs)(width, results, kernel_init=Initialization("bert", 1).weight(width))
 
@@ -132,7 +172,13 @@ HEADS: Mapping[str, Callable[..., nnx.Module]] = MappingProxyType(
         ),
         "pooled_classification": lambda c, rngs: PooledHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
         "classification": lambda c, rngs: ClassificationHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
+        "activated_classification": lambda c, rngs: ClassificationHead(
+            c.width, len(c.labels), c.head_dropout, c.precision, rngs, ACTIVATIONS[c.head_activation]
+        ),
         "question_answering": lambda c, rngs: AnswerHead(c.width, c.precision, rngs),
+        "residual_question_answering": lambda c, rngs: ResidualAnswerHead(
+            c.width, c.ff_width, c.activation, c.dropout, c.norm_epsilon, c.precision, rngs
+        ),
         "token_classification": lambda c, rngs: TokenHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
         "multiple_choice": lambda c, rngs: PooledHead(c.width, 1, c.head_dropout, c.precision, rngs),
     }

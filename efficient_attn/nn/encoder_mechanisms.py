@@ -8,6 +8,7 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Bool, Int
 
+from efficient_attn.nn.bigbird_attention import BigBird, BigBirdAttention
 from efficient_attn.nn.encoder_attention import EncoderAttention
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.linformer_attention import Linformer, LinformerAttention
@@ -15,7 +16,7 @@ from efficient_attn.nn.longformer_attention import Longformer, LongformerAttenti
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.precision import Precision
 
-EncoderMechanism = Sparse | Longformer | Linformer
+EncoderMechanism = Sparse | Longformer | BigBird | Linformer
 
 # What makes the attention at a place of the cycle, which is as long as the mechanism's ``parsed()``, from the arguments
 # ``(width, heads, init, precision, *, dropout, rngs)``; ``EncoderAttention`` says what it is called with.
@@ -23,6 +24,7 @@ ENCODER_MODULES: Mapping[type, Callable[[Any, int], Callable[..., nnx.Module]]] 
     {
         Sparse: lambda mechanism, place: functools.partial(EncoderAttention, pattern=mechanism.parsed()[place]),
         Longformer: lambda mechanism, place: functools.partial(LongformerAttention, longformer=mechanism, layer=place),
+        BigBird: lambda mechanism, place: functools.partial(BigBirdAttention, bigbird=mechanism, layer=place),
         Linformer: lambda mechanism, place: functools.partial(LinformerAttention, linformer=mechanism, layer=place),
     }
 )

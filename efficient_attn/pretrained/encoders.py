@@ -46,6 +46,7 @@ class Family:
       projections: names in a layer of those of our attention.
       attention_norm: name in a layer.
       masked_lm: names of that head.
+      pooler: name of the pooler's projection.
       read_own: fields of our config that not all families have, from the file's.
       write_own: the reverse.
       holds_own: whether these fields of our config are the family's.
@@ -65,6 +66,7 @@ class Family:
     holds_own: Callable[[EncoderConfig], bool]
     own_tensors: Callable[[EncoderConfig, str], Sequence[Tensor]]
     unused: tuple[str, ...] = ()
+    pooler: str = "pooler.dense"
 
     def architecture(self) -> Architecture:
         """The family as the reader and the writer of folders take it."""
@@ -99,7 +101,7 @@ class Family:
             activation=read_activation(fields["hidden_act"]),
             head=head,
             labels=_labels(fields, head),
-            pooler=head in POOLED or f"{prefix}pooler.dense.weight" in stored,
+            pooler=head in POOLED or f"{prefix}{self.pooler}.weight" in stored,
             dropout=dropout,
             attention_dropout=fields["attention_probs_dropout_prob"],
             head_dropout=dropout if own is None else own,
@@ -149,7 +151,7 @@ class Family:
             Tensor(name=f"{prefix}embeddings.position_embeddings.weight", path=(*embedding, "positions")),
             *norm(f"{prefix}embeddings.LayerNorm", (*embedding, "norm")),
             *(t for layer in layers for t in self._layer(config, f"{prefix}encoder.layer.{layer}.", layer)),
-            *(linear(f"{prefix}pooler.dense", ("pooler", "dense")) if config.pooler else ()),
+            *(linear(f"{prefix}{self.pooler}", ("pooler", "dense")) if config.pooler else ()),
             *self.own_tensors(config, prefix),
             *self._head_tensors(config.head),
         ]
@@ -171,10 +173,18 @@ class Family:
             names = self.masked_lm
             bias = Tensor(name=names.bias, path=("head", "bias"), aliases=(f"{names.decoder}.bias",))
             return [*linear(names.dense, ("head", "dense")), *norm(names.norm, ("head", "norm")), bias]
-        if head == "classification":
+        if head in ("classification", "activated_classification"):
             return [
                 *linear("classifier.dense", ("head", "dense")),
                 *linear("classifier.out_proj", ("head", "project")),
+            ]
+        if head == "residual_question_answering":
+            names, network = "qa_classifier", ("head", "feedforward")
+            return [
+                *linear(f"{names}.intermediate.dense", (*network, "expand")),
+                *linear(f"{names}.output.dense", (*network, "contract")),
+                *norm(f"{names}.output.LayerNorm", ("head", "norm")),
+                *linear(f"{names}.qa_outputs", ("head", "project")),
             ]
         return linear("qa_outputs" if head == "question_answering" else "classifier", ("head", "project"))
 
@@ -189,7 +199,7 @@ def _labels(fields: Mapping[str, Any], head: HeadName) -> tuple[str, ...]:
     """Names of the classes in order; two without names where the file has none, as ``transformers`` then has."""
     names = fields.get("id2label") or {str(n): f"LABEL_{n}" for n in range(fields.get("num_labels", 2))}
     labels = tuple(names[key] for key in sorted(names, key=int))
-    if head == "question_answering" and len(labels) != 2:
+    if head.endswith("question_answering") and len(labels) != 2:
         raise ValueError(f"a model that answers questions has 2 labels, where the answer begins and ends; got {labels}")
     return labels
 

@@ -14,6 +14,7 @@ from efficient_attn.files import replacing
 from efficient_attn.models.functional import Functional
 from efficient_attn.pretrained.architecture import Architecture, Tensor
 from efficient_attn.pretrained.bert import BERT
+from efficient_attn.pretrained.big_bird import BIG_BIRD
 from efficient_attn.pretrained.image_gpt import IMAGE_GPT
 from efficient_attn.pretrained.longformer import LONGFORMER
 from efficient_attn.pretrained.mpnet import MPNET
@@ -24,6 +25,7 @@ from efficient_attn.pretrained.weights import read_pickle, read_tensors, write_t
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         "bert": BERT,
+        "big_bird": BIG_BIRD,
         "imagegpt": IMAGE_GPT,
         "longformer": LONGFORMER,
         "mpnet": MPNET,

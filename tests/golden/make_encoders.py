@@ -31,6 +31,8 @@ FAMILIES = {
         "sep_token_id": 2,
         "attention_window": [4, 8],
     },
+    # Blocks so small that the longer texts below are attended to sparsely.
+    "BigBird": {"max_position_embeddings": 40, "block_size": 4, "num_random_blocks": 1, "sep_token_id": 2},
     "MPNet": {"max_position_embeddings": 21, "layer_norm_eps": 1e-5},
 }
 # Shape of the tokens, which of the last row are hidden, and changes of the config.
@@ -42,8 +44,14 @@ HEADS = {
     "ForTokenClassification": ((1, 5), slice(4, None), {"hidden_act": "relu"}),
     "ForMultipleChoice": ((2, 3, 7), slice(2, None), {}),
 }
-# Long enough for all buckets of offsets.
-LONG = {"MPNetModel": (2, 151)}
+# Long enough for all buckets of offsets, or for more blocks than random ones are drawn from.
+LONG = {
+    "MPNetModel": (2, 151),
+    "BigBirdModel": (2, 37),
+    "BigBirdForMaskedLM": (3, 32),
+    "BigBirdForSequenceClassification": (2, 39),
+    "BigBirdForQuestionAnswering": (2, 31),
+}
 CASES = [f"{family}{head}" for family in FAMILIES for head in HEADS]
 RESULTS = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
 # Names without the prefix, of which the gradients are kept.
@@ -68,7 +76,7 @@ def build(name: str) -> torch.nn.Module:
     """The model of a case, with weights large enough that masks and positions matter."""
     family, head = parts(name)
     torch.manual_seed(0)
-    rows = {"max_position_embeddings": 160} if name in LONG else {}
+    rows = {"max_position_embeddings": 160} if name == "MPNetModel" else {}
     changes = {k: v for k, v in (SMALL | FAMILIES[family] | HEADS[head][2] | rows).items() if v is not None}
     model = getattr(transformers, name)(getattr(transformers, f"{family}Config")(**changes)).eval()
     for parameter in model.parameters():
@@ -86,7 +94,10 @@ def drawn(name: str) -> dict[str, np.ndarray]:
     mask[-1, ..., hidden] = 0
     if hidden.stop is None or hidden.start is None:
         tokens[mask == 0] = FAMILIES[family].get("pad_token_id", 1)
-    types = {"token_type_ids": rng.integers(0, 3, shape)} if family == "Bert" else {}
+    if name == "BigBirdForQuestionAnswering":
+        tokens[[0, 1], [3, 9]] = FAMILIES[family]["sep_token_id"]
+    typed = {"Bert": 3, "BigBird": 0 if head == "ForQuestionAnswering" else 2}.get(family, 0)
+    types = {"token_type_ids": rng.integers(0, typed, shape)} if typed else {}
     more = global_tokens(head, tokens, rng) if family == "Longformer" else {}
     return {"input_ids": tokens, "attention_mask": mask, **types, **more}
 

@@ -12,7 +12,9 @@ from flax import nnx
 from efficient_attn.models import Encoder, EncoderConfig, Functional, Sparse
 from efficient_attn.models.encoder import RelativeBuckets
 from efficient_attn.models.functional import count
+from efficient_attn.nn.bigbird_attention import BigBird
 from efficient_attn.nn.text_embedding import CountedPositions, SlotPositions
+from efficient_attn.ops.bigbird.attention import bigbird_pattern
 from efficient_attn.precision import Precision
 
 LENGTH = 11
@@ -139,9 +141,30 @@ def test_inputs_that_do_not_fit_are_refused():
         built(token_types=2)(TOKENS, token_type_ids=jnp.full_like(TOKENS, 2))
 
 
+def test_layers_of_bigbird_have_random_blocks_of_their_own():
+    positions = CountedPositions(rows=60)
+    attention = BigBird(block=2, random_blocks=1, draws=2, longest=58)
+    found = built(depth=3, relative=None, positions=positions, attention=attention)
+    assert [block.attention.layer for block in (*found.stack.cycle, *found.stack.rest)] == [0, 1, 0]
+    tables = [attention.table(40, 3, layer) for layer in (0, 1)]
+    assert (tables[0] != tables[1]).any()
+    evaluated = dataclasses.replace(attention, drawn=False)
+    assert len(built(depth=3, relative=None, positions=positions, attention=evaluated).stack.cycle) == 1
+    one = built(depth=1, relative=None, positions=positions, attention=attention)
+    tokens = jnp.tile(TOKENS, (1, 4))[:, :40]
+    other = tokens.at[:, 20].set(2 + (tokens[:, 20] - 1) % 27)
+    hidden, moved = (np.asarray(run(one, x).last_hidden_state) for x in (tokens, other))
+    sees = bigbird_pattern(40, 2, tables[0]).dense(40, 40).any(0)[:, 20]
+    np.testing.assert_array_equal((hidden != moved).any((0, 2)), sees)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        (
+            {"head": "residual_question_answering"},
+            "'residual_question_answering' needs BigBird attention and two token",
+        ),
         ({"depth": 0}, "depth must be at least 1, got 0"),
         ({"heads": 5}, "heads must divide width, got heads=5, width=12"),
         ({"pad_token": 29}, "pad_token must be below vocab=29, got 29"),

@@ -1,4 +1,4 @@
-"""Checkpoints of BERT, RoBERTa, Longformer and MPNet: the answers and gradients of ``transformers``, and files that it reads."""
+"""Checkpoints of the families around BERT: the answers and gradients of ``transformers``, and files that it reads."""
 
 import functools
 import json
@@ -143,6 +143,12 @@ def rewritten(folder, name, change):
 def test_a_config_that_does_not_fit_is_refused(tmp_path, changes, error, reason):
     with pytest.raises(error, match=reason):
         ea.load_pretrained(damaged(tmp_path, "BertForMaskedLM", **changes))
+
+
+@pytest.mark.parametrize("changes", [{"use_bias": False}, {"rescale_embeddings": True}])
+def test_choices_of_bigbird_that_are_not_offered(tmp_path, changes):
+    with pytest.raises(NotImplementedError, match="in a big_bird; offered is"):
+        ea.load_pretrained(damaged(tmp_path, "BigBirdModel", **changes))
 
 
 @pytest.mark.parametrize("field", ["relative_attention_num_buckets", "pad_token_id"])
