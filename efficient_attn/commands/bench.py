@@ -5,12 +5,14 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
 import tyro
 
 from efficient_attn.bench import attention
+from efficient_attn.training.curve import figure_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +20,24 @@ class Args:
     """What to measure."""
 
     what: Annotated[
-        Literal["attention", "training", "steps", "tpu", "gpu", "reformer", "longformer", "linformer", "recurrent"],
+        Literal[
+            "attention",
+            "mechanisms",
+            "training",
+            "steps",
+            "tpu",
+            "gpu",
+            "reformer",
+            "longformer",
+            "linformer",
+            "recurrent",
+        ],
         tyro.conf.Positional,
     ] = "attention"
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
+    picture: Path | None = None
+    """A PNG to draw time and memory against the length in (``mechanisms``)."""
     config: str = "configs/quickstart.py"
     """Config whose training is timed (``steps``: all its variants)."""
 
@@ -41,6 +56,28 @@ def _attention(args: Args) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for row in _rows(args.longest):
         print(_line(row), flush=True)
+
+
+def _mechanisms(args: Args) -> None:
+    """A layer of every mechanism: time and memory by length, and how work and the longest chain grow."""
+    from efficient_attn.bench import mechanisms
+
+    if args.picture is not None:
+        figure_of("", "")
+    rows = []
+    print("| mechanism | n | forward ms | fwd+bwd ms | MiB |\n|---|---|---|---|---|")
+    for name in mechanisms.MECHANISMS:
+        for length in mechanisms.timed(name, args.longest):
+            rows.append(row := mechanisms.measure(name, length))
+            print(f"| {name} | {length} | {row.forward_ms:.1f} | {row.both_ms:.1f} | {row.mib:.0f} |", flush=True)
+    if args.picture is not None:
+        mechanisms.draw(rows, args.picture)
+    ends = [f"{n:,}" for n in (mechanisms.GROWN[0], mechanisms.GROWN[-1])]
+    print(f"\n| mechanism | products grow as n to the | longest chain at {' and '.join(ends)} |\n|---|---|---|")
+    for name in mechanisms.MECHANISMS:
+        flops, chains = mechanisms.grown(name, mechanisms.GROWN)
+        power = mechanisms.exponent(mechanisms.GROWN, flops)
+        print(f"| {name} | {power:.2f} | {chains[0]:,} and {chains[-1]:,} |", flush=True)
 
 
 def _training(args: Args) -> None:
@@ -231,6 +268,7 @@ def _line(row: attention.Row) -> str:
 
 _MEASURED = {
     "attention": _attention,
+    "mechanisms": _mechanisms,
     "training": _training,
     "steps": _steps,
     "tpu": _tpu,

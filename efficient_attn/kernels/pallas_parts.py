@@ -1,9 +1,12 @@
 """What the Pallas kernels for TPUs and for GPUs have in common."""
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import pallas as pl
 
 from efficient_attn.kernels.problem import Problem
 
@@ -18,6 +21,31 @@ def product(left: jax.Array, right: jax.Array, contract: tuple[int, int]) -> jax
     left, right = left.astype(common), right.astype(common)
     axes = (((contract[0],), (contract[1],)), ((), ()))
     return jax.lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
+
+
+def cost(
+    live: int, block: int, products: tuple[int, int], operands: Mapping[str, Any], outputs: Any
+) -> pl.CostEstimate:
+    """What a kernel computes and moves, for the compiler's schedule and for those who count operations.
+
+    Args:
+      live: live blocks, of all batch rows and heads together.
+      block: tokens along either side of one.
+      products: matrix products of a block with the size of a query head, and with that of a value head.
+      operands: arrays by name.
+      outputs: their shapes; each is written once, and for each live block a block of keys and one of values is read.
+    """
+    sizes = operands["query"].shape[-1], operands["value"].shape[-1]
+    pairs = live * block**2
+    read = (
+        live * block * sum(size * operands[x].dtype.itemsize for size, x in zip(sizes, ("key", "value"), strict=True))
+    )
+    written = sum(x.dtype.itemsize * math.prod(x.shape) for x in outputs.values())
+    return pl.CostEstimate(
+        flops=int(2 * pairs * sum(n * size for n, size in zip(products, sizes, strict=True))),
+        transcendentals=int(pairs),
+        bytes_accessed=int(read + written),
+    )
 
 
 def why_not(problem: Problem, formats: tuple[str, ...]) -> str | None:

@@ -21,7 +21,9 @@ from efficient_attn.models.recurrent import predictor_of as predictor_of
 from efficient_attn.models.reformer import Reformer as Reformer
 from efficient_attn.models.reformer import ReformerConfig as ReformerConfig
 from efficient_attn.models.segment_decoder import SegmentDecoder as SegmentDecoder
+from efficient_attn.nn.bigbird_attention import BigBird as BigBird
 from efficient_attn.nn.linformer_attention import Linformer as Linformer
+from efficient_attn.nn.longformer_attention import Longformer as Longformer
 from efficient_attn.nn.mechanisms import LSH as LSH
 from efficient_attn.nn.mechanisms import AdaptivelySparse as AdaptivelySparse
 from efficient_attn.nn.mechanisms import Sparse as Sparse

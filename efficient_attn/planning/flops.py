@@ -26,15 +26,15 @@ def _of_equation(equation: Any) -> float:
         return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) / kernel[numbers.rhs_spec[0]]
     if name == "pallas_call":
         return float(params["cost_estimate"].flops) if params.get("cost_estimate") else 0.0
-    inner = [product_flops(part) for value in params.values() for part in _jaxprs(value)]
+    inner = [product_flops(part) for value in params.values() for part in programs(value)]
     if name == "cond":
         return max(inner, default=0.0)
     times = {"scan": params.get("length"), "shard_map": params["mesh"].size if "mesh" in params else None}.get(name, 1)
     return float(times * sum(inner))
 
 
-def _jaxprs(value: Any) -> list[Any]:
+def programs(value: Any) -> list[Any]:
     """The programs among the parameters of an equation."""
     if isinstance(value, tuple | list):
-        return [part for item in value for part in _jaxprs(item)]
+        return [part for item in value for part in programs(item)]
     return [value] if isinstance(value, core.ClosedJaxpr | core.Jaxpr) else []

@@ -20,7 +20,7 @@ def draw_curve(workdir: Path) -> Path:
       ModuleNotFoundError: if matplotlib is not installed.
       ValueError: if nothing was logged.
     """
-    figure, axes = _figure()
+    figure, axes = figure_of("step", "loss [nats]")
     rows = logged(workdir)
     for name in ("loss", "eval/loss"):
         points = _points(rows, name)
@@ -44,7 +44,7 @@ def draw_curves(workdirs: Sequence[Path], path: Path, *, smooth: int = 5) -> Non
       ModuleNotFoundError: if matplotlib is not installed.
       ValueError: if nothing was logged in one of them.
     """
-    figure, axes = _figure()
+    figure, axes = figure_of("step", "loss [nats]")
     for n, workdir in enumerate(workdirs):
         points = _points(logged(workdir), "loss")
         count = min(smooth, len(points))
@@ -75,16 +75,20 @@ def _points(rows: list[dict[str, Any]], name: str) -> list[tuple[int, float]]:
     return [(row["step"], row[name]) for row in rows if row.get(name) is not None]
 
 
-def _figure() -> tuple[Any, Any]:
-    """An empty picture and its axes."""
+def figure_of(horizontal: str, vertical: str) -> tuple[Any, Any]:
+    """An empty picture and its axes, whose names are given.
+
+    Raises:
+      ModuleNotFoundError: if matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("a loss curve needs matplotlib: install efficient-attn[plots]") from error
+        raise ModuleNotFoundError("a picture needs matplotlib: install efficient-attn[plots]") from error
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.set(xlabel="step", ylabel="loss [nats]")
+    axes.set(xlabel=horizontal, ylabel=vertical)
     axes.grid(alpha=0.3)
     return figure, axes

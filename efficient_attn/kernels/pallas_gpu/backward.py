@@ -25,7 +25,7 @@ def query_gradient(shape: Shape, operands: Operands, numbers: jax.Array | None) 
     """``[B, T, K, G, H]`` in the query's format."""
     query = operands["query"]
     outputs = {"d_query": jax.ShapeDtypeStruct(query.shape, query.dtype)}
-    return run(Kernel(attention_d_query, shape, False, outputs), operands, numbers)["d_query"]
+    return run(Kernel(attention_d_query, shape, False, outputs, (2, 1)), operands, numbers)["d_query"]
 
 
 def key_value_gradients(shape: Shape, operands: Operands, numbers: jax.Array | None) -> tuple[jax.Array, jax.Array]:
@@ -33,7 +33,7 @@ def key_value_gradients(shape: Shape, operands: Operands, numbers: jax.Array | N
     outputs = {
         f"d_{name}": jax.ShapeDtypeStruct(operands[name].shape, operands[name].dtype) for name in ("key", "value")
     }
-    found = run(Kernel(attention_d_key_value, shape, True, outputs), operands, numbers)
+    found = run(Kernel(attention_d_key_value, shape, True, outputs, (2, 2)), operands, numbers)
     return found["d_key"], found["d_value"]
 
 

@@ -21,7 +21,7 @@ def forward(shape: Shape, operands: Operands, numbers: jax.Array | None) -> dict
         "output": jax.ShapeDtypeStruct((*query.shape[:4], value.shape[3]), value.dtype),
         "lse": jax.ShapeDtypeStruct((query.shape[0], *query.shape[2:4], query.shape[1]), jnp.float32),
     }
-    return run(Kernel(attention_forward, shape, False, outputs), operands, numbers)
+    return run(Kernel(attention_forward, shape, False, outputs, (1, 1)), operands, numbers)
 
 
 def attention_forward(step: Step) -> None:

@@ -13,6 +13,7 @@ from jax.experimental.pallas import triton
 from efficient_attn.kernels.pallas_gpu.operands import Operands, Place, Shape, block_spec
 from efficient_attn.kernels.pallas_gpu.tile import Tile, scalar
 from efficient_attn.kernels.pallas_gpu.work import work_of
+from efficient_attn.kernels.pallas_parts import cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Kernel:
     by_key: bool
     """Lines are columns of keys, whose program works for all query heads of their key head; else rows of one query head."""
     outputs: dict[str, jax.ShapeDtypeStruct]
+    products: tuple[int, int]
+    """Matrix products of a block with the size of a query head, and with that of a value head."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +93,9 @@ def run(kernel: Kernel, operands: Operands, numbers: jax.Array | None) -> dict[s
         out_specs=[block_spec(name, x, kernel.by_key) for name, x in kernel.outputs.items()],
         out_shape=list(kernel.outputs.values()),
         compiler_params=triton.CompilerParams(num_warps=shape.warps, num_stages=shape.stages),
+        cost_estimate=cost(
+            work.live * batch * key_heads * groups, shape.block, kernel.products, operands, kernel.outputs
+        ),
         name=kernel.body.__name__,
     )(*arrays.values())
     return dict(zip(kernel.outputs, found, strict=True))

@@ -25,6 +25,11 @@ class Work:
     bits: np.ndarray | None
     """``[bitmaps, block / 32, block]``, packed by ``bitmap.pack``; None where the kernel computes the predicate."""
 
+    @property
+    def live(self) -> int:
+        """Live blocks."""
+        return int(self.runs[:, 1].sum())
+
     def arrays(self) -> dict[str, np.ndarray]:
         """By name, those that there are."""
         found = {"lines": self.lines, "bounds": self.bounds, "runs": self.runs}

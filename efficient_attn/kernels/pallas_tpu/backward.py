@@ -35,7 +35,7 @@ def query_gradient(
         "lse": (shape.block, LANES),
         "centre": (shape.block, LANES),
     }
-    found = run(Kernel(attention_d_query, shape, False, scratch, outputs), work, numbers, operands)
+    found = run(Kernel(attention_d_query, shape, False, scratch, outputs, (2, 1)), work, numbers, operands)
     return found["d_query"], found["centre"]
 
 
@@ -52,7 +52,7 @@ def key_value_gradients(
         for name, x in (("key", key), ("value", value))
     }
     scratch = {name: (shape.block, x.shape[3]) for name, x in outputs.items()}
-    kernel = Kernel(attention_d_key_value, shape, True, scratch, outputs, (1, shape.heads // heads))
+    kernel = Kernel(attention_d_key_value, shape, True, scratch, outputs, (2, 2), (1, shape.heads // heads))
     found = run(kernel, work, numbers, operands)
     d_key, d_value = found["d_key"], found["d_value"]
     if not grouped:

@@ -24,10 +24,10 @@ def bias_gradient(
     summed = (batch // bias.shape[0], shape.heads // bias.shape[1])
     if name == "bias":
         scratch = {"total": (shape.block, shape.block)}
-        kernel = Kernel(attention_d_bias, shape, False, scratch, outputs, summed, zeros=True)
+        kernel = Kernel(attention_d_bias, shape, False, scratch, outputs, (1, 1), summed, zeros=True)
     else:
         scratch = {"total": (shape.block, LANES)}
-        kernel = Kernel(attention_d_line_bias, shape, name == "column_bias", scratch, outputs, summed)
+        kernel = Kernel(attention_d_line_bias, shape, name == "column_bias", scratch, outputs, (1, 1), summed)
     return run(kernel, work, numbers, operands)[f"d_{name}"]
 
 

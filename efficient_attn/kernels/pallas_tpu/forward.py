@@ -29,7 +29,7 @@ def forward(shape: Shape, work: tuple[Launch, ...], numbers: jax.Array, operands
         "peak": (shape.block, LANES),
         "total": (shape.block, LANES),
     }
-    return run(Kernel(attention_forward, shape, False, scratch, outputs), work, numbers, operands)
+    return run(Kernel(attention_forward, shape, False, scratch, outputs, (1, 1)), work, numbers, operands)
 
 
 def attention_forward(step: Step) -> None:

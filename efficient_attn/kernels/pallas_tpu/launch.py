@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from efficient_attn.kernels.pallas_parts import cost
 from efficient_attn.kernels.pallas_tpu.operands import Operands, Place, Shape, block_specs
 from efficient_attn.kernels.pallas_tpu.tile import Tile
 from efficient_attn.kernels.pallas_tpu.work import FULL, NOTHING, PARTIAL, Launch, Word
@@ -33,6 +34,8 @@ class Kernel:
     """Float32 arrays in vector memory that live through a line."""
     outputs: Mapping[str, jax.ShapeDtypeStruct]
     """The results by name."""
+    products: tuple[int, int]
+    """Matrix products of a block with the size of a query head, and with that of a value head."""
     summed: tuple[int, int] = (1, 1)
     """Batch rows and heads, next to one another, that add to one result."""
     zeros: bool = False
@@ -135,9 +138,15 @@ def _launch(
         out_shape=dict(outputs),
         input_output_aliases={first_buffer + n: n for n in range(len(buffers))},
         compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary", "arbitrary")),
+        cost_estimate=cost(_live(launch) * operands["query"].shape[0], shape.block, kernel.products, operands, outputs),
         name=kernel.body.__name__,
     )
     return call(*scalars, operands, dict(buffers))
+
+
+def _live(launch: Launch) -> int:
+    """Live blocks of one group of a launch, of all its heads; of several groups, their mean."""
+    return round(len(launch.heads) * (Word(launch.words).kind != NOTHING).sum(1).mean())
 
 
 def _place(kernel: Kernel, batch, head, step, member, words, heads, tiles, numbers) -> Place:
