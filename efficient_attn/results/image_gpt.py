@@ -33,26 +33,35 @@ MODELS = Table(
     note="Losses are those of the released checkpoints of a million steps, at 32x32.",
 )
 
+_NOTE = "Probed are the models of table I1, by `python -m efficient_attn probe`, whose `--images` says how many labelled ones."
+
+
+def _probed(model: str, columns: tuple[str, ...], label: str, *figures: str) -> Row:
+    config = f"configs/image_gpt_{model.lower()}.py"
+    return Row(label=label, published=published(columns, figures), status="not run", config=config)
+
+
 PROBES = Table(
     key="I2",
     system="Image GPT",
     title="Linear probes",
     columns=_PROBES,
-    rows=rows(
-        _PROBES,
-        [
+    rows=tuple(
+        _probed(line[2], _PROBES, *line)
+        for line in [
             ("1", "CIFAR-10", "L", "32x32", "", "96.3"),
             ("2", "CIFAR-100", "L", "32x32", "", "82.8"),
             ("3", "STL-10", "L", "32x32", "", "95.5"),
             ("4", "ImageNet", "S", "32x32", "", "41.9"),
             ("5", "ImageNet", "M", "32x32", "", "54.5"),
             ("6", "ImageNet", "L", "32x32", "", "60.3"),
-            ("7", "ImageNet", "L", "48x48", "", "65.2"),
             ("8", "ImageNet", "XL", "64x64", "3,072", "68.7"),
             ("9", "ImageNet", "XL", "64x64", "15,360 of five layers", "72.0"),
-        ],
+        ]
     )
+    + rows(_PROBES, [("7", "ImageNet", "L", "48x48", "", "65.2")])
     + rows(_PROBES, [("10", "ImageNet", "L on VQ-VAE tokens (first version)", "", "", "69.0")], "quoted only"),
+    note=_NOTE,
 )
 
 TUNED = Table(
@@ -79,10 +88,12 @@ FEW_LABELS = Table(
     system="Image GPT",
     title="CIFAR-10 with few labels",
     columns=_FEW,
-    rows=rows(
-        _FEW,
-        [("L, probe", "4", "73.2"), ("L, probe", "25", "87.6"), ("L, fine-tuned", "4", "42.1")],
+    rows=(
+        _probed("L", _FEW, "L, probe", "4", "73.2"),
+        _probed("L", _FEW, "L, probe", "25", "87.6"),
+        *rows(_FEW, [("L, fine-tuned", "4", "42.1")]),
     ),
+    note=_NOTE,
 )
 
 TABLES = (MODELS, PROBES, TUNED, FEW_LABELS)

@@ -4,9 +4,10 @@ References:
   Song, Tan, Qin, Lu, Liu, "MPNet: Masked and Permuted Pre-training for Language Understanding", 2020.
 """
 
-from efficient_attn.results.record import Measured, Row, Table, rows
+from efficient_attn.results.record import Measured, Row, Table, published, rows
 
 _FACTORS = ("factorisation",)
+_ORDER = ("n", "order z", "c", "not predicted", "predicted")
 _TASKS = ("MNLI", "QNLI", "QQP", "RTE", "SST", "MRPC", "CoLA", "STS", "avg")
 
 FACTORISATION = Table(
@@ -19,7 +20,9 @@ FACTORISATION = Table(
             label=label,
             published={"factorisation": text},
             status="measured",
-            measured=Measured(values={"factorisation": text}, data="read off the masks, tests/ops/test_two_stream.py"),
+            measured=Measured(
+                values={"": "the same"}, data="the masks, from which `tests/ops/test_two_stream.py` reads it"
+            ),
         )
         for label, text in [
             ("MLM", "P(sentence given the task is [M] [M]) P(classification given the task is [M] [M])"),
@@ -33,10 +36,16 @@ MASKS = Table(
     key="T7b",
     system="MPNet",
     title="The figure of the masks",
-    columns=("n", "order z", "c", "not predicted", "predicted"),
-    rows=rows(
-        ("n", "order z", "c", "not predicted", "predicted"),
-        [("content and query masks", "6", "(1, 3, 5, 4, 6, 2)", "3", "x1 x3 x5", "x4 x6 x2")],
+    columns=_ORDER,
+    rows=(
+        Row(
+            label="content and query masks",
+            published=published(_ORDER, ("6", "(1, 3, 5, 4, 6, 2)", "3", "x1 x3 x5", "x4 x6 x2")),
+            status="measured",
+            measured=Measured(
+                values={"": "drawn"}, data="the masks of `ops.two_stream`: `make figures`, figures/mpnet.svg"
+            ),
+        ),
     ),
 )
 

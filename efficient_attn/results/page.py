@@ -50,7 +50,7 @@ def _table(table: Table) -> str:
 def _outcome(row: Row) -> str:
     if row.measured is None:
         return row.status
-    figures = ", ".join(f"{value} {metric}" for metric, value in row.measured.values.items())
+    figures = ", ".join(f"{value} {metric}".strip() for metric, value in row.measured.values.items())
     return f"{figures} on {row.measured.data}"
 
 

@@ -20,7 +20,7 @@ class Measured:
     """A figure of ours."""
 
     values: Mapping[str, str]
-    """Metric to value."""
+    """Metric to value; a value that says itself what it is has the empty metric."""
     data: str
     """The data it was measured on, and how much of the published training was done."""
 
