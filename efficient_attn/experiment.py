@@ -2,13 +2,12 @@
 
 import dataclasses
 import importlib.util
-import json
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from efficient_attn import data, training
@@ -19,7 +18,8 @@ from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.lsh_attention import Hashing
 from efficient_attn.patterns.local import looks_ahead
 from efficient_attn.reading import Windows, reading_of
-from efficient_attn.recipe import Reading, Recipe, defaults, plain
+from efficient_attn.recipe import Reading, Recipe
+from efficient_attn.restoring import begun, restore
 
 Source = (
     data.StandardLibrary
@@ -157,6 +157,7 @@ def train(config: Recipe, workdir: str) -> dict[str, Any]:
     update = config.update()
     # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
     _check(config, reading.program(), batches.at(0), placement)
+    begin = config.form.init if config.start is None else begun(config, workdir, placement)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
     evaluate = _Scorer(reading, held_out, placement)
@@ -164,7 +165,7 @@ def train(config: Recipe, workdir: str) -> dict[str, Any]:
         **reading.program(),
         batches=batches.iterate,
         optimizer=update,
-        params=config.form.init,
+        params=begin,
         evaluate=evaluate,
         placement=placement,
         metadata={"config": learned, "data": stream.description},
@@ -242,37 +243,6 @@ def evaluate(config: Recipe, workdir: str, split: data.Split) -> dict[str, Any]:
     return {**report, **config.reading.yardstick(stream), "step": step, "split": split, "data": stream.description}
 
 
-def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None = None) -> tuple[Any, int]:
-    """The parameters to evaluate of the last checkpoint, and its step.
-
-    Args:
-      config: the experiment.
-      workdir: where it was trained.
-      shardings: from the parameters' shapes to where each is to lie; None: all on the first device.
-
-    Raises:
-      ValueError: if they are those of another model.
-      FileNotFoundError: if there is no checkpoint.
-    """
-    directory = Path(workdir) / "checkpoints"
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{workdir} has no checkpoints: train first, with train.py --workdir {workdir}")
-    with training.Checkpoints(directory) as checkpoints:
-        steps = checkpoints.steps()
-        if not steps:
-            raise FileNotFoundError(
-                f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
-            )
-        saved = checkpoints.metadata(steps[-1]).get("config", {}).get("model")
-        # A field that an earlier version did not have was, in effect, at its default.
-        before = config.parametrised(defaults(type(config.model)) | (saved or {}))
-        mine = config.parametrised(plain(config.model))
-        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
-        if saved is not None and differing:
-            raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
-        return checkpoints.restore_params(steps[-1], shardings), steps[-1]
-
-
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
     """Continues each of ``prompts`` ``[B, P]`` to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``, or uint16."""
     if not isinstance(config.model, DecoderConfig):
@@ -282,7 +252,7 @@ def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, opt
     params, _ = restore(config, workdir)
     attention = config.model.attention
     limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None
-    decoder, tokens = decoder_of(config.model, limits), jax.numpy.asarray(prompts, jax.numpy.int32)
+    decoder, tokens = decoder_of(config.model, limits), jnp.asarray(prompts, jnp.int32)
     drawn = sample(decoder, params, tokens, length, options, jax.random.key(seed))
     return np.asarray(drawn).astype(np.min_scalar_type(config.model.vocab - 1))
 

@@ -92,6 +92,8 @@ class Recipe(abc.ABC):
     """Rows in a step, over all devices."""
     steps: int
     """Updates in all."""
+    start: str | None = None
+    """A workdir, from whose last checkpoint the parameters are taken to begin with; None: they are drawn."""
     schedule: training.Schedule
     optimizer: training.Optimizer = dataclasses.field(default_factory=training.AdamW)
     clip_norm: float | None = 1.0

@@ -30,5 +30,6 @@ from efficient_attn.nn.mechanisms import Sparse as Sparse
 from efficient_attn.nn.mechanisms import Synthesizer as Synthesizer
 from efficient_attn.nn.moe import Experts as Experts
 from efficient_attn.nn.recurrent_mixing import Recurrent as Recurrent
+from efficient_attn.nn.relative_attention import Relative as Relative
 from efficient_attn.nn.span_attention import AdaptiveSpan as AdaptiveSpan
 from efficient_attn.nn.sublayers import sandwich_order as sandwich_order

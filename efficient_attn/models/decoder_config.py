@@ -5,10 +5,10 @@ import math
 from typing import Literal
 
 from efficient_attn.nn.block import NormPlace
-from efficient_attn.nn.embedding import PositionOf, Positions, RotaryPositions, check_length
+from efficient_attn.nn.embedding import NoPositions, PositionOf, Positions, RotaryPositions, check_length
 from efficient_attn.nn.feedforward import Activation
 from efficient_attn.nn.initializers import Scheme
-from efficient_attn.nn.mechanisms import MODULES, Mechanism, Sparse, check_causal
+from efficient_attn.nn.mechanisms import MODULES, Mechanism, Relative, Sparse, check_causal
 from efficient_attn.nn.moe import Experts
 from efficient_attn.nn.norm import NormKind
 from efficient_attn.nn.span_attention import AdaptiveSpan
@@ -104,6 +104,10 @@ class DecoderConfig:
         for name in ("ff_stretch", "logits_stretch"):
             if (stretch := getattr(self, name)) is not None and stretch < 1:
                 raise ValueError(f"{name} must be at least 1 token, or None; got {stretch}")
+        if isinstance(self.attention, Relative) and not isinstance(self.positions, NoPositions):
+            raise ValueError(
+                f"relative positions take the place of others: positions must be NoPositions, got {type(self.positions).__name__}"
+            )
         if self.order is not None:
             check_order(self.order, self.depth)
             if self.residual == "reversible" or isinstance(self.attention, AdaptiveSpan):

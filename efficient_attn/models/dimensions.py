@@ -28,6 +28,7 @@ _DIMENSIONS: Mapping[str, str] = MappingProxyType(
         "value/kernel": "DK",
         "value/bias": "K",
         "output/kernel": "ND",
+        "relative/kernel": "DN",
         "expand/kernel": "EDF",
         "expand/bias": "F",
         "contract/kernel": "EFD",

@@ -76,7 +76,14 @@ class RotaryPositions:
     length: int | None = None
 
 
-Positions = TablePositions | AxialPositions | SinusoidalPositions | RotaryPositions
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoPositions:
+    """No embedding: the attention knows positions by itself, or only their order."""
+
+    length: int | None = None
+
+
+Positions = TablePositions | AxialPositions | SinusoidalPositions | RotaryPositions | NoPositions
 
 PositionOf = Literal["given", "predicted"]
 

@@ -12,6 +12,7 @@ from efficient_attn.nn.entmax_attention import EntmaxAttention
 from efficient_attn.nn.linformer_attention import NOT_CAUSAL, Linformer
 from efficient_attn.nn.lsh_attention import Hashing, LSHAttention
 from efficient_attn.nn.recurrent_mixing import Recurrent, RecurrentMixing
+from efficient_attn.nn.relative_attention import Relative, RelativeAttention
 from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.synthesizer_attention import Synthesizer, SynthesizerAttention
@@ -53,13 +54,14 @@ class LSH(Hashing):
         return None
 
 
-Mechanism = Sparse | AdaptivelySparse | Synthesizer | AdaptiveSpan | LSH | Recurrent
+Mechanism = Sparse | Relative | AdaptivelySparse | Synthesizer | AdaptiveSpan | LSH | Recurrent
 
 # What makes the attention at a place of the cycle of a ``Decoder``, from the arguments of ``SelfAttention``. ``AdaptiveSpan`` has a
 # decoder of its own, since it carries a memory from one segment to the next.
 MODULES: Mapping[type, Callable[[Any, int], Callable[..., Attention]]] = MappingProxyType(
     {
         Sparse: lambda mechanism, place: SelfAttention,
+        Relative: lambda mechanism, place: RelativeAttention,
         AdaptivelySparse: lambda mechanism, place: functools.partial(EntmaxAttention, alpha=mechanism.alpha),
         Synthesizer: lambda mechanism, place: functools.partial(SynthesizerAttention, mechanism=mechanism),
         LSH: lambda mechanism, place: (

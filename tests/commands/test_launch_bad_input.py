@@ -67,6 +67,11 @@ CASES = {
         training("--mesh.sequence 2", "hashed"),
         "LSH attention needs whole sequences on every device, and the mesh shards them over 2: use sequence=1",
     ),
+    "a start without a run": (training("--start {absent}"), "has no checkpoints: train first"),
+    "a start of another size": (
+        "train {config} --workdir {new} --start {run} --model.width 32",
+        "has parameters of other shapes than the model's",
+    ),
     "no arguments": ("train", "the config comes first"),
     "options first": ("train --workdir {new}", "the config comes first"),
     "missing config": ("train {absent}.py --workdir {new}", "there is no config file"),

@@ -66,6 +66,13 @@ def test_a_run_goes_on_over_another_mesh(straight, config, tmp_path):
     assert json.loads(out.decode().splitlines()[-1])["loss"] == pytest.approx(report["loss"], rel=1e-5)
 
 
+def test_a_run_begins_where_another_ended(straight, config, tmp_path):
+    flags = ["--start", str(straight[0]), "--steps", "1", "--schedule.peak", "1e-9", "--context", "16"]
+    report = train(config, tmp_path / "next", *flags, "--schedule.warmup-steps", "0")
+    out, _ = finish(start("eval.py", config, "--workdir", str(straight[0]), "--context", "16"))
+    assert report["loss"] == pytest.approx(json.loads(out.decode().splitlines()[-1])["loss"], rel=1e-5)
+
+
 def test_eval_scores_a_split(straight, config):
     workdir, report = straight
     out, _ = finish(start("eval.py", config, "--workdir", str(workdir)))

@@ -15,10 +15,11 @@ from efficient_attn.models import (
     DecoderConfig,
     Functional,
     Recurrent,
+    Relative,
     Sparse,
     Synthesizer,
 )
-from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
+from efficient_attn.nn.embedding import NoPositions, RotaryPositions, SinusoidalPositions, TablePositions
 
 LENGTH, VOCAB, BATCH = 29, 31, 2
 BASE = DecoderConfig(depth=3, width=16, heads=4, key_heads=2, vocab=VOCAB, logits="untied")
@@ -42,6 +43,7 @@ CASES = {
         ),
         SinusoidalPositions(),
     ),
+    "relative": (Relative(patterns=(WINDOW, "Causal() & Dilated(left=3, dilation=2)")), NoPositions()),
     "entmax, learned alphas": (AdaptivelySparse(patterns=(WINDOW, "Causal()")), RotaryPositions()),
     # A chunk that holds the whole text: other texts are decoded as those that end there, which is tested beside the module.
     "hashed and local": (

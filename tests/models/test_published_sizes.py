@@ -1,8 +1,10 @@
 """Parameters of the published models, counted from their configs; nothing is allocated."""
 
 import dataclasses
+import math
 from pathlib import Path
 
+import jax
 import pytest
 
 from efficient_attn.experiment import load_config, load_variants, parameters
@@ -28,6 +30,15 @@ def test_parameters(name):
     assert round(report["parameters"] / 1e6, 1) == MILLIONS[name]
     assert sum(report["parts"].values()) == report["parameters"]
     assert set(report["parts"]) == {"embedding", "stack", "final_norm"}
+
+
+@pytest.mark.parametrize(("name", "matrices"), [("", 40.9), ("large", 102.2)])
+def test_matrices_of_the_longformers_character_models(name, matrices):
+    config = load_variants(str(CONFIGS / "longformer_enwik8.py"))[name]
+    sizes = jax.tree_util.tree_flatten_with_path(config.form.shapes()["stack"])[0]
+    found = sum(math.prod(x.shape) for path, x in sizes if path[-1].key == "kernel")
+    assert round(found / 1e6, 1) == matrices
+    assert round(parameters(config)["parameters"] / 1e6) in (41, 103)
 
 
 def synthesizer(*scores, **sizes):

@@ -1,0 +1,81 @@
+"""Parameters out of the checkpoints of a run: to evaluate it, or to begin another from it."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from efficient_attn import training
+from efficient_attn.recipe import Recipe, defaults, plain
+
+
+def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None = None) -> tuple[Any, int]:
+    """The parameters to evaluate of the last checkpoint, and its step.
+
+    Args:
+      config: the experiment.
+      workdir: where it was trained.
+      shardings: from the parameters' shapes to where each is to lie; None: all on the first device.
+
+    Raises:
+      ValueError: if they are those of another model.
+      FileNotFoundError: if there is no checkpoint.
+    """
+    with _last(workdir) as (checkpoints, step):
+        saved = checkpoints.metadata(step).get("config", {}).get("model")
+        # A field that an earlier version did not have was, in effect, at its default.
+        before = config.parametrised(defaults(type(config.model)) | (saved or {}))
+        mine = config.parametrised(plain(config.model))
+        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
+        if saved is not None and differing:
+            raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
+        return checkpoints.restore_params(step, shardings), step
+
+
+def begun(config: Recipe, workdir: str, placement: training.Placement) -> Any:
+    """The parameters of the run to start from; of a run that has gone on already, how it began is of no account.
+
+    Raises:
+      FileNotFoundError: if that run has no checkpoint.
+      ValueError: if its parameters are not of the model's shapes.
+    """
+    with contextlib.suppress(FileNotFoundError), _last(workdir):
+        return config.form.init
+    with _last(config.start) as (checkpoints, step):
+        params = checkpoints.restore_params(step, placement.parameters)
+    try:
+        return _shaped(config.form.shapes(), params)
+    except ValueError as error:
+        raise ValueError(f"start={config.start} has parameters of other shapes than the model's: {error}") from None
+
+
+def _shaped(shapes: Any, found: Any, name: str = "") -> Any:
+    """``found`` with the keys of ``shapes``, which a checkpoint keeps as text, where all agree."""
+    if not isinstance(shapes, dict):
+        if getattr(found, "shape", None) != shapes.shape:
+            raise ValueError(f"{name} should be {shapes.shape}, and is {getattr(found, 'shape', 'not one array')}")
+        return found
+    if not isinstance(found, dict) or set(map(str, shapes)) != set(map(str, found)):
+        raise ValueError(f"{name or 'the model'} has not the same parts")
+    by_text = {str(key): value for key, value in found.items()}
+    return {key: _shaped(part, by_text[str(key)], f"{name}/{key}".lstrip("/")) for key, part in shapes.items()}
+
+
+@contextlib.contextmanager
+def _last(workdir: str) -> Iterator[tuple[training.Checkpoints, int]]:
+    """The checkpoints of a run and the step of the last.
+
+    Raises:
+      FileNotFoundError: if there is none.
+    """
+    directory = Path(workdir) / "checkpoints"
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{workdir} has no checkpoints: train first, with train.py --workdir {workdir}")
+    with training.Checkpoints(directory) as checkpoints:
+        steps = checkpoints.steps()
+        if not steps:
+            raise FileNotFoundError(
+                f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
+            )
+        yield checkpoints, steps[-1]
