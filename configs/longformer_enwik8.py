@@ -1,4 +1,4 @@
-"""The Longformer's character models on enwik8: windows that widen from layer to layer and double from phase to phase, dilated in two heads.
+"""The Longformer's character models on enwik8: windows that widen by layer and double by phase, dilated in two heads.
 
 Rows: Beltagy et al. 2020, tables 2 and 3: 1.00 bits per character with 41M parameters, 0.99 with 102M.
 Command: python train.py configs/longformer_enwik8.py --workdir runs/longformer_enwik8
