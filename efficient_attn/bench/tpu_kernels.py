@@ -55,6 +55,13 @@ class Bundles:
 
     def rate(self, case: Case, kernel: str) -> float:
         """Share of the matrix unit's peak that the kernel's live blocks reach at best, by counting bundles."""
+        return self._counted(case, kernel)[1]
+
+    def cycles(self, case: Case, kernel: str) -> float:
+        """Cycles that the kernel takes at least, by counting bundles."""
+        return self._counted(case, kernel)[0]
+
+    def _counted(self, case: Case, kernel: str) -> tuple[float, float]:
         products, by_key = KERNELS[kernel]
         (launch,) = launches(parse(case.pattern), 1, case.length, case.length, case.block, by_key)
         word = Word(launch.words.reshape(-1))
@@ -62,7 +69,7 @@ class Bundles:
         ideal = products * 2 * case.block**2 * case.size / _FLOPS_PER_CYCLE
         cycles = full * max(self.full, ideal) + partial * max(self.partial, ideal)
         cycles += lines * (self.begin + self.finish) + word.kind.size * self.turn
-        return (full + partial) * ideal / cycles
+        return float(cycles), (full + partial) * ideal / cycles
 
 
 def measure(case: Case) -> Iterator[tuple[str, Bundles]]:
@@ -93,9 +100,12 @@ def parts(schedule: str) -> Bundles:
     long = sorted((a, b) for a, b in regions if b - a >= _SHORTEST_PART)
     inner = [(a, b) for a, b in long if not any(a <= c and d <= b and (a, b) != (c, d) for c, d in long)]
     sizes = [b - a for a, b in inner]
-    if len(sizes) not in (3, 4):
-        raise RuntimeError(f"expected 3 or 4 parts of at least {_SHORTEST_PART} bundles in a kernel, found {sizes}")
+    if len(sizes) not in (2, 3, 4):
+        raise RuntimeError(f"expected 2 to 4 parts of at least {_SHORTEST_PART} bundles in a kernel, found {sizes}")
     loop = max(b - a for a, b in long)
+    if len(sizes) == 2:
+        # Small blocks begin and finish in so few that both are counted with the turn.
+        sizes = [0, *sizes]
     return Bundles(*sizes[:3], sizes[3] if len(sizes) == 4 else 0, loop - sum(sizes))
 
 

@@ -11,7 +11,7 @@ from efficient_attn.kernels import dropout
 from efficient_attn.kernels.bias import RelativeBias
 from efficient_attn.kernels.problem import Problem, Settings
 from efficient_attn.patterns.algebra import Full, Pattern, PerHead
-from efficient_attn.patterns.block_mask import BlockMask
+from efficient_attn.patterns.block_mask import KERNEL_BLOCKS, BlockMask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Arguments:
     logits_soft_cap: float | None
     dropout_rate: float
     dropout_key: jax.Array | None
+    block: int | None = None
+    """Of the ``BlockMask`` that was given for a pattern, where the kernels have such blocks."""
 
 
 def check(a: Arguments) -> Arguments:
@@ -39,7 +41,8 @@ def check(a: Arguments) -> Arguments:
     a = dataclasses.replace(a, **arrays)
     _check_shapes(a)
     _check_numbers(a)
-    a = dataclasses.replace(a, pattern=_check_pattern(a))
+    block = a.pattern.block if isinstance(a.pattern, BlockMask) and a.pattern.block in KERNEL_BLOCKS else None
+    a = dataclasses.replace(a, pattern=_check_pattern(a), block=block)
     positions = {name: _integers(getattr(a, name), name) for name in ("query_positions", "key_positions")}
     a = dataclasses.replace(a, segment_ids=_segments(a), **positions)
     _check_positions(a)
@@ -190,7 +193,7 @@ def settings_of(a: Arguments) -> Settings:
     """The static part of checked arguments."""
     scale = a.query.shape[-1] ** -0.5 if a.scale is None else float(a.scale)
     cap = None if a.logits_soft_cap is None else float(a.logits_soft_cap)
-    return Settings(a.pattern, scale, cap, float(a.dropout_rate))
+    return Settings(a.pattern, scale, cap, float(a.dropout_rate), a.block)
 
 
 def problem_of(a: Arguments) -> Problem:

@@ -59,7 +59,7 @@ def attend(
       query: ``N`` heads, a multiple of the ``K`` heads of key and value; query head ``n`` reads key head ``n // (N / K)``.
       key: keys.
       value: values; their size may differ from that of the keys.
-      pattern: who may attend to whom, by position; or its ``BlockMask`` for these lengths.
+      pattern: who may attend to whom, by position; or its ``BlockMask`` for these lengths, whose blocks the TPU kernels then take.
       query_positions: position of each query, ``[T]``, ``[B, T]`` or ``[B, N, T]``; default: its index. They carry decode
         offsets, ring caches, token orders and packing, and may be traced.
       key_positions: position of each key, ``[S]``, ``[B, S]`` or ``[B, K, S]``.

@@ -28,6 +28,8 @@ class Settings:
     scale: float
     logits_soft_cap: float | None
     dropout_rate: float
+    block: int | None = None
+    """Tokens of a block in the TPU kernels, where the caller chose; None: by counting live blocks."""
 
 
 # Which fields are arrays (all but none may be None): every one leads with the batch axis, of size B or 1.

@@ -5,6 +5,8 @@ import importlib.util
 import pytest
 
 from efficient_attn.bench.tpu_kernels import KERNELS, Bundles, Case, measure, parts
+from efficient_attn.patterns.block_mask import block_costs
+from efficient_attn.patterns.expression import parse
 
 
 def schedule(*edges):
@@ -28,7 +30,7 @@ def test_the_innermost_long_regions_are_the_parts():
 
 
 def test_an_unknown_shape_is_an_error():
-    with pytest.raises(RuntimeError, match="expected 3 or 4 parts"):
+    with pytest.raises(RuntimeError, match="expected 2 to 4 parts"):
         parts(schedule((0, "Start region 1"), (500, "End region 1")))
 
 
@@ -47,3 +49,24 @@ def test_the_kernels_keep_the_matrix_unit_busy():
     found = dict(measure(case))
     assert found.keys() == KERNELS.keys()
     assert all(bundles.rate(case, kernel) >= 0.6 for kernel, bundles in found.items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the TPU compiler: pip install libtpu")
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "Causal()",
+        "Full()",
+        "Causal() & Window(left=127)",
+        "Causal() & Window(left=1023)",
+        "Window(left=64, right=64) | Global([0])",
+    ],
+)
+def test_block_sizes_cost_in_the_order_that_the_compiler_says(pattern):
+    def compiled(block):
+        case = Case(pattern, length=4096, block=block)
+        return sum(bundles.cycles(case, kernel) for kernel, bundles in measure(case))
+
+    costs = block_costs(parse(pattern), 4096, 4096)
+    assert sorted(costs, key=costs.__getitem__) == sorted(costs, key=compiled)

@@ -1,6 +1,7 @@
 """The TPU kernels beside what the conformance suite asks of all: their lists of work, their memory, their exactness."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ from jax.experimental.pallas import tpu as pltpu
 from efficient_attn import attend
 from efficient_attn import patterns as P
 from efficient_attn.kernels.bitmap import computable, pack, unpack
-from efficient_attn.kernels.pallas_tpu import block_size, work
+from efficient_attn.kernels.pallas_tpu import work
+from efficient_attn.patterns import block_mask
 from efficient_attn.patterns.block_mask import EMPTY, block_kinds
 
 LENGTH = 300
@@ -29,10 +31,10 @@ each_pattern = pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERN
 @pytest.fixture
 def blocks_of_128(monkeypatch):
     """Short sequences of several blocks."""
-    monkeypatch.setattr(block_size, "_BUNDLES", {128: 1})
-    block_size.block_size.cache_clear()
+    monkeypatch.setattr(block_mask, "_BUNDLES", {128: (1, 1)})
+    block_mask.best_block.cache_clear()
     yield
-    block_size.block_size.cache_clear()
+    block_mask.best_block.cache_clear()
 
 
 @pytest.fixture
@@ -42,6 +44,28 @@ def short_lists(monkeypatch):
     work.launches.cache_clear()
     yield
     work.launches.cache_clear()
+
+
+def grid_blocks(pattern):
+    """The side of the blocks of the kernel that a call with this pattern or mask would run."""
+    x = jax.ShapeDtypeStruct((1, 1024, 1, 64), jnp.float32)
+    run = lambda x: attend(x, x, x, pattern, implementation="pallas_tpu")  # noqa: E731
+    text = str(jax.make_jaxpr(run)(x))
+    return {int(size) for size in re.findall(r"Blocked\(block_size=(\d+)\)", text)} - {1, 64}
+
+
+@pytest.mark.fast
+def test_a_mask_says_which_blocks_are_taken():
+    pattern = P.Causal() & P.Window(left=140)
+    assert grid_blocks(pattern) == {block_mask.best_block(pattern, 1024, 1024)}
+    for block in block_mask.KERNEL_BLOCKS:
+        mask = pattern.block_mask(1024, 1024, block)
+        assert grid_blocks(mask) == {block}
+        assert mask.summary().endswith("taken: this mask's")
+    # Of a size that the kernels do not have: as of the pattern.
+    mask = pattern.block_mask(1024, 1024, 64)
+    assert grid_blocks(mask) == grid_blocks(pattern)
+    assert mask.summary().endswith(f"taken: {block_mask.best_block(pattern, 1024, 1024)}, as of the pattern")
 
 
 def draw(seed, *shape, dtype=jnp.float32):

@@ -9,10 +9,10 @@ from efficient_attn.kernels import pallas_parts
 from efficient_attn.kernels.device import compiled_for
 from efficient_attn.kernels.pallas_parts import LOG2_E, dropout_numbers
 from efficient_attn.kernels.pallas_tpu import backward, bias_gradient, forward
-from efficient_attn.kernels.pallas_tpu.block_size import block_size
 from efficient_attn.kernels.pallas_tpu.operands import LAYOUTS, Operands, Shape
 from efficient_attn.kernels.pallas_tpu.work import launches
 from efficient_attn.kernels.problem import Problem, Settings, no_gradient
+from efficient_attn.patterns.block_mask import best_block
 
 
 def attend_pallas_tpu(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
@@ -26,7 +26,7 @@ def attend_pallas_tpu(settings: Settings, problem: Problem) -> tuple[jax.Array, 
         raise NotImplementedError(f"implementation 'pallas_tpu' {reason}; implementation 'xla' does")
     _, q_len, keys, groups, _ = problem.query.shape
     k_len = problem.key.shape[1]
-    block = block_size(settings.pattern, q_len, k_len)
+    block = settings.block or best_block(settings.pattern, q_len, k_len)
     shape = Shape(settings, keys * groups, groups, q_len, k_len, block)
     operands = _operands(shape, problem)
     output, lse = attend_blocks(shape, operands, _numbers(problem))
