@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from efficient_attn.models.seq2seq_config import Seq2SeqConfig
 from efficient_attn.models.sequence import Sequence
 from efficient_attn.nn.attention import Attention
-from efficient_attn.nn.cache import slots
+from efficient_attn.nn.cache import Cache, slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import Given
@@ -41,6 +41,11 @@ class TargetCache:
     """Keys and values of the sources, a ``Memory`` for each layer: projected once."""
     segments: Int[Array, "B S"]
     """0 where the source is padding."""
+
+    def chosen(self, rows: Int[Array, " B"]) -> "TargetCache":
+        """The cache where each target goes on from another of the same source; ``rows`` says from which."""
+        own = jax.tree.map(lambda cache: cache.chosen(rows), self.own, is_leaf=lambda x: isinstance(x, Cache))
+        return dataclasses.replace(self, own=own)
 
 
 class Seq2Seq(nnx.Module):

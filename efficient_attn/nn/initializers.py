@@ -4,9 +4,9 @@ The paper's weights are ``N(0, 0.125 / sqrt(fan_in))``. Read as a standard devia
 ``sqrt(0.125 / fan_in)``, which is the default here because it produced the published results. Both begin with tokens a hundred
 times smaller than a layer norm makes them. ``unit`` is the code's with tokens of standard deviation 1, as in T5: a small model
 with little time learns much faster from there. ``bert`` draws everything with the same 0.02, as BERT and RoBERTa do.
-``image_gpt`` is that of Image GPT's released code, where the depth of the model reaches the attention's output alone. ``glorot`` and
-``unit_scaling`` are uniform with variance ``2 / (fan_in + fan_out)`` and ``1 / fan_in`` in every projection: those of the
-translation examples of Flax and of tensor2tensor; their tokens are drawn with the module that looks them up.
+``image_gpt`` is that of Image GPT's released code, where the depth of the model reaches the attention's output alone.
+``glorot`` and ``unit_scaling`` are uniform with variance ``2 / (fan_in + fan_out)`` and ``1 / fan_in`` in every projection: those
+of the translation examples of Flax and of tensor2tensor, whose tokens are drawn with the module that looks them up.
 
 References:
   Child et al., "Generating Long Sequences with Sparse Transformers", 2019, section 6.

@@ -117,7 +117,7 @@ class CrossBlock(TextBlock):
         position: Int[Array, ""],
         slot: Int[Array, ""],
         memory: Memory,
-        segments: Segments,
+        segments: tuple[Int[Array, "sources T"], Int[Array, "sources S"]],
     ) -> tuple[Float[Array, "B 1 D"], Cache]:
         """The block on one token of each text, over the cache and over the memory of its source.
 
