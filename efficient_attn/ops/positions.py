@@ -73,7 +73,7 @@ def rotate(x: Float[Array, "B T N H"], positions: Int[Array, " T"], base: float 
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
 
-def mixed_radix(positions: Int[Array, " T"], sizes: tuple[int, ...]) -> tuple[jax.Array, ...]:
+def mixed_radix(positions: Int[Array, "*shape"], sizes: tuple[int, ...]) -> tuple[jax.Array, ...]:
     """Each position as digits, the last one fastest: ``(row, column, channel)`` of a byte in an image."""
     digits = []
     for size in reversed(sizes[1:]):
