@@ -2,6 +2,7 @@
 
 from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.choice import encoder_of as encoder_of
+from efficient_attn.models.choice import seq2seq_of as seq2seq_of
 from efficient_attn.models.conversion import longformer_of as longformer_of
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder_config import DecoderConfig as DecoderConfig
@@ -21,6 +22,9 @@ from efficient_attn.models.recurrent import predictor_of as predictor_of
 from efficient_attn.models.reformer import Reformer as Reformer
 from efficient_attn.models.reformer import ReformerConfig as ReformerConfig
 from efficient_attn.models.segment_decoder import SegmentDecoder as SegmentDecoder
+from efficient_attn.models.seq2seq import Seq2Seq as Seq2Seq
+from efficient_attn.models.seq2seq_config import Seq2SeqConfig as Seq2SeqConfig
+from efficient_attn.models.sequence import Sequence as Sequence
 from efficient_attn.nn.bigbird_attention import BigBird as BigBird
 from efficient_attn.nn.linformer_attention import Linformer as Linformer
 from efficient_attn.nn.longformer_attention import Longformer as Longformer

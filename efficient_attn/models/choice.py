@@ -7,6 +7,8 @@ from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.models.encoder import Encoder, EncoderConfig
 from efficient_attn.models.functional import Functional
 from efficient_attn.models.segment_decoder import SegmentDecoder
+from efficient_attn.models.seq2seq import Seq2Seq
+from efficient_attn.models.seq2seq_config import Seq2SeqConfig
 from efficient_attn.nn.span_attention import AdaptiveSpan
 
 
@@ -29,3 +31,9 @@ def decoder_of(
 def encoder_of(config: EncoderConfig) -> Functional[Encoder]:
     """The form of an encoder; one for equal configs."""
     return Functional(lambda key: Encoder(config, key=key))
+
+
+@functools.lru_cache(maxsize=16)
+def seq2seq_of(config: Seq2SeqConfig) -> Functional[Seq2Seq]:
+    """The form of an encoder-decoder; one for equal configs."""
+    return Functional(lambda key: Seq2Seq(config, key=key))

@@ -1,6 +1,7 @@
 """Self-attention over a pattern: projections around ``attend``."""
 
 import abc
+import dataclasses
 import functools
 from typing import Any
 
@@ -14,7 +15,8 @@ from efficient_attn.nn.cache import AnyCache, Cache, empty_cache
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import rotate
-from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.patterns.algebra import Full, Pattern
+from efficient_attn.patterns.offsets import by_offset
 from efficient_attn.precision import Precision
 from efficient_attn.sharding import HEADS, on_mesh
 
@@ -79,6 +81,28 @@ def join_heads(x: Float[Array, "B T N H"]) -> Float[Array, "B T F"]:
     return x.reshape(*x.shape[:2], -1)
 
 
+def lying(pattern: Pattern, given: Given) -> dict[str, Any]:
+    """Where tokens lie, as ``attend`` takes it: their texts, and their positions where the pattern needs more than offsets."""
+    where = {"segment_ids": given.segments}
+    if given.positions is None or by_offset(pattern):
+        return where
+    return {**where, "query_positions": given.positions, "key_positions": given.positions}
+
+
+def dropping(rate: float, key: jax.Array | None) -> dict[str, Any]:
+    """Dropout of attention weights, as ``attend`` takes it; ``key`` None is without."""
+    return {} if key is None or rate == 0.0 else {"dropout_rate": rate, "dropout_key": key}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Keys and values of tokens that others ask."""
+
+    key: Float[Array, "*layers B S K H"]
+    value: Float[Array, "*layers B S K Hv"]
+
+
 class SelfAttention(Attention):
     """Queries, keys and values by projection, attention over a pattern, and a projection back.
 
@@ -122,8 +146,57 @@ class SelfAttention(Attention):
         self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None
     ) -> Float[Array, "B T D"]:
         """Attention among the tokens of ``x``; those that ``key_mask`` says False of are seen by none."""
-        query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
-        return self._back(self._mix(query, key, value, pattern, key_mask=key_mask, query_spec=on_mesh(HEADS)))
+        return self.among(x, pattern, Given(key_mask=key_mask))
+
+    def among(
+        self,
+        x: Float[Array, "B T D"],
+        pattern: Pattern,
+        given: Given,
+        dropout: float = 0.0,
+        key: jax.Array | None = None,
+    ) -> Float[Array, "B T D"]:
+        """Attention among the tokens of texts, which may lie side by side in a row.
+
+        Args:
+          x: the tokens.
+          pattern: which tokens of a text may see which.
+          given: their texts, and where they lie in them.
+          dropout: probability of dropping an attention weight.
+          key: randomness of the dropout; None is without.
+        """
+        # Products of rotated tokens depend on offsets only: slots do as well as positions.
+        query, keys, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
+        where = {"key_mask": given.key_mask, "query_spec": on_mesh(HEADS)}
+        return self._back(
+            self._mix(query, keys, value, pattern, **where, **lying(pattern, given), **dropping(dropout, key))
+        )
+
+    def remembered(self, seen: Float[Array, "B S D"]) -> Memory:
+        """Keys and values of other tokens, for ``recall``."""
+        return Memory(split_heads(self.key(seen), self.key_heads), split_heads(self.value(seen), self.key_heads))
+
+    def recall(
+        self,
+        x: Float[Array, "B T D"],
+        memory: Memory,
+        segments: tuple[Int[Array, "B T"], Int[Array, "B S"]],
+        dropout: float = 0.0,
+        key: jax.Array | None = None,
+    ) -> Float[Array, "B T D"]:
+        """Attention of tokens to all remembered ones with the same number in ``segments``, wherever they lie.
+
+        Args:
+          x: the tokens that ask.
+          memory: those that are asked.
+          segments: which text each token of either belongs to.
+          dropout: probability of dropping an attention weight.
+          key: randomness of the dropout; None is without.
+        """
+        query = split_heads(self.query(x), self.heads)
+        keys, value = memory.key.astype(query.dtype), memory.value.astype(query.dtype)
+        where = {"segment_ids": segments, "query_spec": on_mesh(HEADS)}
+        return self._back(self._mix(query, keys, value, Full(), **where, **dropping(dropout, key)))
 
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]

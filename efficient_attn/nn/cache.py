@@ -35,6 +35,11 @@ class Cache:
             jax.lax.dynamic_update_slice_in_dim(self.positions, position[None].astype(jnp.int32), slot, 0),
         )
 
+    def chosen(self, rows: Int[Array, " B"]) -> "Cache":
+        """The cache of some of the texts, in this order, which may have one more than once."""
+        key, value = (jnp.take(x, rows, axis=-4) for x in (self.key, self.value))
+        return Cache(key, value, self.positions)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.ops.positions import mixed_radix, sinusoids
+from efficient_attn.ops.positions import interleaved_sinusoids, mixed_radix, sinusoids
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,8 @@ class SinusoidalPositions:
     """Fixed sines and cosines of the position, for any length."""
 
     length: int | None = None
+    layout: Literal["halves", "interleaved"] = "halves"
+    """Sines, then cosines, as in released code; or in turn, at the wavelengths of the paper."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,16 +184,16 @@ def position_tables(positions: Positions, width: int, init: Initialization, rngs
 
 
 def embed_positions(
-    scheme: Positions, tables: Sequence[Any], positions: Int[Array, " T"], width: int
-) -> Float[Array, "T D"]:
+    scheme: Positions, tables: Sequence[Any], positions: Int[Array, "*shape"], width: int
+) -> Float[Array, "*shape D"]:
     """The embedding of each position, 0 where a scheme has none."""
     if isinstance(scheme, TablePositions | AxialPositions):
         digits = mixed_radix(positions, scheme.sizes)
         parts = [table[...][digit] for table, digit in zip(tables, digits, strict=True)]
         return sum(parts) if isinstance(scheme, TablePositions) else jnp.concatenate(parts, axis=-1)
     if isinstance(scheme, SinusoidalPositions):
-        return sinusoids(positions, width)
-    return jnp.zeros((positions.shape[0], width), jnp.float32)
+        return (sinusoids if scheme.layout == "halves" else interleaved_sinusoids)(positions, width)
+    return jnp.zeros((*positions.shape, width), jnp.float32)
 
 
 def check_length(positions: Positions, context: int) -> None:

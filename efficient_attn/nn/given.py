@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from efficient_attn.ops.lsh import Rotations
 
@@ -15,6 +15,10 @@ class Given:
 
     key_mask: Bool[Array, "B T"] | None = None
     """False hides a token from all others."""
+    segments: Int[Array, "B T"] | None = None
+    """Which text each token belongs to; tokens see those of their own text only."""
+    positions: Int[Array, "B T"] | None = None
+    """Of each token within its text; None: its slot in the row."""
     rotations: Rotations | None = None
     """Of LSH attention, instead of drawn ones."""
 

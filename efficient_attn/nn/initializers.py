@@ -1,10 +1,12 @@
-"""The two initialisations of the Sparse Transformer, as its paper writes them and as its code has them, and three others.
+"""The two initialisations of the Sparse Transformer, as its paper writes them and as its code has them, and five others.
 
 The paper's weights are ``N(0, 0.125 / sqrt(fan_in))``. Read as a standard deviation that is 2.8 times smaller than the code's
 ``sqrt(0.125 / fan_in)``, which is the default here because it produced the published results. Both begin with tokens a hundred
 times smaller than a layer norm makes them. ``unit`` is the code's with tokens of standard deviation 1, as in T5: a small model
 with little time learns much faster from there. ``bert`` draws everything with the same 0.02, as BERT and RoBERTa do.
 ``image_gpt`` is that of Image GPT's released code, where the depth of the model reaches the attention's output alone.
+``glorot`` and ``unit_scaling`` are uniform with variance ``2 / (fan_in + fan_out)`` and ``1 / fan_in`` in every projection: those
+of the translation examples of Flax and of tensor2tensor, whose tokens are drawn with the module that looks them up.
 
 References:
   Child et al., "Generating Long Sequences with Sparse Transformers", 2019, section 6.
@@ -16,13 +18,22 @@ References:
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from flax import nnx
 
-Scheme = Literal["code", "paper", "unit", "bert", "image_gpt"]
+Scheme = Literal["code", "paper", "unit", "bert", "image_gpt", "glorot", "unit_scaling"]
 
 _SMALL = 0.02
+
+_UNIFORM: Mapping[str, nnx.Initializer] = MappingProxyType(
+    {
+        "glorot": nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform"),
+        "unit_scaling": nnx.initializers.variance_scaling(1.0, "fan_in", "uniform"),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +46,12 @@ class Initialization:
 
     def weight(self, fan_in: int) -> nnx.Initializer:
         """A projection out of the residual stream."""
-        return nnx.initializers.normal(self._weight(fan_in))
+        return _UNIFORM.get(self.scheme) or nnx.initializers.normal(self._weight(fan_in))
 
     def residual(self, fan_in: int) -> nnx.Initializer:
         """A projection back into the residual stream: smaller by ``sqrt(2 * depth)``, in Image GPT ``sqrt(depth)``, in BERT 1."""
+        if self.scheme in _UNIFORM:
+            return _UNIFORM[self.scheme]
         shrunk = {"bert": 1.0, "image_gpt": math.sqrt(self.depth)}.get(self.scheme, math.sqrt(2 * self.depth))
         return nnx.initializers.normal(self._weight(fan_in) / shrunk)
 

@@ -63,7 +63,7 @@ class ReversibleStack(Stack):
         self, x: Float[Array, "B 1 D"], caches: Caches, position: Int[Array, ""], slots: tuple
     ) -> tuple[Float[Array, "B 1 2*D"], Caches]:
         """All blocks on one token, as in ``Stack``."""
-        streams, caches = self._each(_step, (x, x), caches, position, slots)
+        streams, caches = self.step_each(_step, (x, x), caches, position, slots)
         return jnp.concatenate(streams, axis=-1), caches
 
 

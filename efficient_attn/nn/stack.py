@@ -83,9 +83,11 @@ class Stack(nnx.Module):
         self, x: Float[Array, "B 1 D"], caches: "Caches", position: Int[Array, ""], slots: tuple
     ) -> tuple[Float[Array, "B 1 D"], "Caches"]:
         """All blocks on one token; ``slots`` has the slot of this position for each place in the cycle."""
-        return self._each(Block.step, x, caches, position, slots)
+        return self.step_each(Block.step, x, caches, position, slots)
 
-    def _each(self, step: Callable[..., Any], state: Any, caches: "Caches", position: jax.Array, slots: tuple):
+    def step_each(
+        self, step: Callable[..., Any], state: Any, caches: "Caches", position: jax.Array, slots: tuple
+    ) -> tuple[Any, "Caches"]:
         """``step`` of each block with its pattern, cache and slot, from state to state; and the new caches."""
 
         def some(state: Any, layers: Any) -> tuple[Any, list[AnyCache]]:
@@ -108,6 +110,10 @@ class Stack(nnx.Module):
         stacked = lambda cache: jax.tree.map(lambda a: jax.numpy.broadcast_to(a, (cycles, *a.shape)), cache)  # noqa: E731
         made = lambda blocks: [make(b.attention, p) for b, p in zip(blocks, self.patterns, strict=False)]  # noqa: E731
         return [stacked(cache) for cache in made(self.cycle)], made(self.rest)
+
+    def of_blocks(self, read: Callable[[Any], Any]) -> "Caches":
+        """What ``read`` makes of each block, arranged as caches are."""
+        return [jax.vmap(read)(block) for block in self.cycle], [read(block) for block in self.rest]
 
     def _cycles(self) -> int:
         # Every array of a cycle's block has the cycles along its first axis.
@@ -146,4 +152,4 @@ def is_stacked(path: tuple[Any, ...]) -> bool:
 
 Run = Callable[[Any, Any, Any, jax.Array | None], Any]
 
-Caches = tuple[list[AnyCache], list[AnyCache]]
+Caches = tuple[list[Any], list[Any]]

@@ -19,8 +19,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels import attend
-from efficient_attn.nn.attention import Attention, linear, split_heads
+from efficient_attn.nn.attention import Attention, dropping, linear, lying, split_heads
 from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.synthesizer_scores import (
@@ -174,11 +175,22 @@ class SynthesizerAttention(Attention):
         self, x: Float[Array, "B T D"], pattern: Pattern, key_mask: Bool[Array, "B T"] | None = None
     ) -> Float[Array, "B T D"]:
         """Attention among the tokens of ``x``; those that ``key_mask`` says False of are seen by none."""
+        return self.among(x, pattern, Given(key_mask=key_mask))
+
+    def among(
+        self,
+        x: Float[Array, "B T D"],
+        pattern: Pattern,
+        given: Given,
+        dropout: float = 0.0,
+        key: jax.Array | None = None,
+    ) -> Float[Array, "B T D"]:
+        """As in ``SelfAttention``: each text has the scores that it would have alone in its row."""
         refuse_sharded_sequence("a Synthesizer")
-        query, key, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
-        scores = self._synthesize(x, 0, x.shape[1])
-        where = {"key_mask": key_mask, "query_spec": on_mesh(HEADS)}
-        return self._back(_attend(query, key, value, scores, pattern, **where))
+        query, keys, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
+        scores = self._synthesize(x, 0, x.shape[1], given.positions)
+        where = {"key_mask": given.key_mask, "query_spec": on_mesh(HEADS), **lying(pattern, given)}
+        return self._back(_attend(query, keys, value, scores, pattern, **where, **dropping(dropout, key)))
 
     def step(
         self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
@@ -212,14 +224,25 @@ class SynthesizerAttention(Attention):
         share = self.shares()[self.mechanism.scores.index("dot_product")]
         return query * share[:, None].astype(query.dtype), key, value
 
-    def _synthesize(self, x: jax.Array, first: int | jax.Array, keys: int) -> Float[Array, "... N T S"] | None:
-        """The weighted sum of all synthesized scores; None where there are dot products alone."""
+    def _synthesize(
+        self, x: jax.Array, first: int | jax.Array, keys: int, positions: Int[Array, "B T"] | None = None
+    ) -> Float[Array, "... N T S"] | None:
+        """The weighted sum of all synthesized scores, of slots with these positions; None where there are dot products alone."""
         x, total = x.astype(self.dtype), None
         for kind, share in zip(self.mechanism.scores, self.shares(), strict=True):
             if kind != "dot_product":
                 scores = self.scores[kind](x, first, keys) * share[:, None, None].astype(x.dtype)
+                scores = scores if positions is None else _at(scores, positions)
                 total = scores if total is None else total + scores
         return total
+
+
+def _at(scores: Float[Array, "... N T S"], positions: Int[Array, "B T"]) -> Float[Array, "B N T S"]:
+    """Scores of positions as scores of slots: rows and columns move where all inputs share them, columns alone where each
+    token brings its own row."""
+    if scores.ndim == 3:
+        return jnp.moveaxis(scores[:, positions[:, :, None], positions[:, None, :]], 1, 0)
+    return jnp.take_along_axis(scores, positions[:, None, None, :], axis=-1)
 
 
 def _attend(

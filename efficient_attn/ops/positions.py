@@ -1,7 +1,8 @@
 """Position schemes that need no parameters, and the index arithmetic of those that do.
 
 References:
-  Vaswani et al., "Attention Is All You Need", 2017, section 3.5 (sinusoids, here in halves: sines, then cosines).
+  Vaswani et al., "Attention Is All You Need", 2017, section 3.5 (sinusoids: interleaved in the paper, in halves, sines and then
+  cosines, in its released code).
   Child et al., 2019, section 5.3 (sums of tables indexed by row, column, channel).
   Su et al., "RoFormer", 2021, section 3.2.2 (rotary).
   Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020, section 2.1
@@ -34,6 +35,23 @@ def sinusoids(positions: Int[Array, "*shape"], width: int) -> Float[Array, "*sha
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
+def interleaved_sinusoids(positions: Int[Array, "*shape"], width: int) -> Float[Array, "*shape D"]:
+    """Sine and cosine of each position in turn: features ``2i`` and ``2i + 1`` at wavelength ``10000^(2i / width) * 2 pi``.
+
+    Args:
+      positions: token positions.
+      width: size of the result, even.
+
+    Raises:
+      ValueError: if ``width`` is odd.
+    """
+    if width % 2:
+        raise ValueError(f"sinusoids need an even width, got {width}")
+    rates = 10_000.0 ** (-jnp.arange(0, width, 2, dtype=jnp.float32) / width)
+    angles = positions[..., None].astype(jnp.float32) * rates.reshape((1,) * positions.ndim + (-1,))
+    return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(*positions.shape, width)
+
+
 def rotate(x: Float[Array, "B T N H"], positions: Int[Array, " T"], base: float = 10_000.0) -> Float[Array, "B T N H"]:
     """Rotates pairs of features by angles that grow with position, so that products depend on offsets only.
 
@@ -55,7 +73,7 @@ def rotate(x: Float[Array, "B T N H"], positions: Int[Array, " T"], base: float 
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
 
-def mixed_radix(positions: Int[Array, " T"], sizes: tuple[int, ...]) -> tuple[jax.Array, ...]:
+def mixed_radix(positions: Int[Array, "*shape"], sizes: tuple[int, ...]) -> tuple[jax.Array, ...]:
     """Each position as digits, the last one fastest: ``(row, column, channel)`` of a byte in an image."""
     digits = []
     for size in reversed(sizes[1:]):

@@ -1,0 +1,218 @@
+"""The encoder-decoder Transformer, with any of the attentions of ``nn/seq2seq_mechanisms.py`` at its three places.
+
+References:
+  Vaswani et al., "Attention Is All You Need", 2017, section 3; its released code, and the translation example of Flax.
+  Correia, Niculae, Martins, "Adaptively Sparse Transformers", 2019 (entmax at all three places).
+  Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020 (self-attentions alone).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from efficient_attn.models.seq2seq_config import Seq2SeqConfig
+from efficient_attn.models.sequence import Sequence
+from efficient_attn.nn.attention import Attention
+from efficient_attn.nn.cache import Cache, slots
+from efficient_attn.nn.dropout import drop
+from efficient_attn.nn.feedforward import FeedForward
+from efficient_attn.nn.given import Given
+from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.norm import make_norm
+from efficient_attn.nn.pair_embedding import PairEmbedding
+from efficient_attn.nn.seq2seq_mechanisms import CROSS_MODULES, OWN_MODULES
+from efficient_attn.nn.stack import Caches, Stack
+from efficient_attn.nn.text_block import CrossBlock, Rates, TextBlock
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TargetCache:
+    """What a decoder remembers while it writes targets of some sources."""
+
+    own: Caches
+    """Keys and values of the targets, as in ``nn/cache.py``."""
+    memory: Caches
+    """Keys and values of the sources, a ``Memory`` for each layer: projected once."""
+    segments: Int[Array, "B S"]
+    """0 where the source is padding."""
+
+    def chosen(self, rows: Int[Array, " B"]) -> "TargetCache":
+        """The cache where each target goes on from another of the same source; ``rows`` says from which."""
+        own = jax.tree.map(lambda cache: cache.chosen(rows), self.own, is_leaf=lambda x: isinstance(x, Cache))
+        return dataclasses.replace(self, own=own)
+
+
+class Seq2Seq(nnx.Module):
+    """A conditional language model: each target token's distribution given the source and the target's tokens before it.
+
+    Args:
+      config: sizes and choices.
+      key: randomness of the initial parameters.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, *, key: jax.Array):
+        self.config = config
+        self.rates = Rates(features=config.dropout, weights=config.attention_dropout, hidden=config.ff_dropout)
+        embedding_key, encoder_key, decoder_key, norm_key = jax.random.split(key, 4)
+        self.embedding = PairEmbedding(
+            config.vocab,
+            config.width,
+            config.positions,
+            config.embedding,
+            config.sharing,
+            config.precision,
+            source_vector=config.source_vector,
+            rngs=nnx.Rngs(embedding_key),
+        )
+        sides = (
+            (_encoder_block(config), config.encoder_depth, config.encoder_attention.parsed(), encoder_key),
+            (_decoder_block(config), config.decoder_depth, config.decoder_attention.parsed(), decoder_key),
+        )
+        self.encoder, self.decoder = (Stack(make, depth, cycle, config.remat, k) for make, depth, cycle, k in sides)
+        rngs = nnx.Rngs(norm_key)
+        norm = lambda: make_norm("layer", config.width, config.norm_epsilon, rngs)  # noqa: E731
+        self.encoder_norm, self.decoder_norm = (norm(), norm()) if config.norm == "pre" else (None, None)
+
+    def __call__(self, source: Sequence, target: Sequence, key: jax.Array | None = None) -> Float[Array, "B T V"]:
+        """Logits of every target token given its source and the tokens before it, float32.
+
+        Args:
+          source: the sources; text ``n`` of a row belongs to text ``n`` of the target's row.
+          target: the tokens that are predicted; the shift to the right happens here, text by text.
+          key: randomness of the dropout; None is without.
+
+        Returns:
+          Logits; those at padding mean nothing, but are finite.
+
+        Raises:
+          ValueError: if rows are longer than the model takes, or not as many.
+        """
+        return self.logits(self.hidden(source, target, key))
+
+    def encode(self, source: Sequence, key: jax.Array | None = None) -> Float[Array, "B S D"]:
+        """What the encoder makes of sources, float32; arguments as in ``__call__``."""
+        self.config.check_length(source.tokens.shape[1], "source")
+        keys = (None, None) if key is None else jax.random.split(key)
+        given = _given(source)
+        x = drop(self.embedding.of_source(source.tokens, source.positions), self.rates.features, keys[0])
+        each = lambda block, pattern, x, key: block(x, pattern, given, self.rates, key)  # noqa: E731
+        x = self.encoder.run(x, keys[1], each)
+        return x if self.encoder_norm is None else self.encoder_norm(x)
+
+    def hidden(self, source: Sequence, target: Sequence, key: jax.Array | None = None) -> Float[Array, "B T D"]:
+        """What ``logits`` makes the logits of; arguments as in ``__call__``."""
+        self.config.check_length(target.tokens.shape[1], "target")
+        if len(source.tokens) != len(target.tokens):
+            raise ValueError(f"source and target need as many rows, got {len(source.tokens)} and {len(target.tokens)}")
+        keys = (None, None, None) if key is None else jax.random.split(key, 3)
+        encoded = self.encode(source, keys[0])
+        given, segments = _given(target), (target.segments, source.segments)
+        x = self.embedding.of_target(shifted(target, self.config.bos_token), target.positions)
+        x = drop(x, self.rates.features, keys[1])
+        each = lambda block, pattern, x, key: block.over(x, pattern, given, encoded, segments, self.rates, key)  # noqa: E731
+        return self._ended(self.decoder.run(x, keys[2], each))
+
+    def logits(self, hidden: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Scores of all tokens, float32, from the end of the residual stream."""
+        return self.embedding.logits(hidden)
+
+    def init_cache(self, encoded: Float[Array, "B S D"], source: Sequence, length: int, beams: int = 1) -> TargetCache:
+        """The cache of empty targets.
+
+        Args:
+          encoded: of ``encode``, without dropout.
+          source: the sources, one text a row.
+          length: tokens that will be written at most.
+          beams: targets of each source, which follow each other.
+
+        Raises:
+          ValueError: if the targets are longer than the model takes.
+        """
+        self.config.check_length(length, "target")
+        batch = encoded.shape[0] * beams
+        empty = lambda attention, pattern: attention.empty_cache(batch, slots(pattern, length)[1])  # noqa: E731
+        memory = self.decoder.of_blocks(lambda block: block.cross.remembered(encoded))
+        return TargetCache(own=self.decoder.init_caches(empty), memory=memory, segments=source.segments)
+
+    def step(
+        self, token: Int[Array, " B"], position: Int[Array, ""], caches: TargetCache, length: int
+    ) -> tuple[Float[Array, "B V"], TargetCache]:
+        """Logits of the token at ``position`` of each target, given the token before it and the cache of all earlier ones.
+
+        Args:
+          token: those at ``position - 1``; ``bos_token`` at position 0.
+          position: which token is predicted.
+          caches: what ``init_cache`` or the step before gave.
+          length: as in ``init_cache``.
+
+        Returns:
+          Logits, equal to that row of ``__call__``, and the new cache.
+
+        Cost: a product with each parameter of the decoder, and attention over the cache's slots and over the source.
+        """
+        x = self.embedding.of_target(token[:, None], jnp.full((token.shape[0], 1), position, jnp.int32))
+        sources = caches.segments
+        # A source that is all padding shows nothing, as in training.
+        asking = jnp.ones((sources.shape[0], token.shape[0] // sources.shape[0]), sources.dtype)
+
+        def each(block, x, pattern, kept, position, slot):
+            cache, memory = kept
+            return block.step_over(x, pattern, cache, position, slot, memory, (asking, sources))
+
+        now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.decoder.patterns)
+        both = tuple([*zip(a, b, strict=True)] for a, b in zip(caches.own, caches.memory, strict=True))
+        x, own = self.decoder.step_each(each, x, both, position, now)
+        return self.logits(self._ended(x))[:, 0], dataclasses.replace(caches, own=own)
+
+    def _ended(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        return x if self.decoder_norm is None else self.decoder_norm(x)
+
+
+def shifted(target: Sequence, bos: int) -> Int[Array, "B T"]:
+    """What goes in where each token is predicted: the token before it, and ``bos`` where a text begins."""
+    return jnp.where(target.positions == 0, bos, jnp.roll(target.tokens, 1, axis=1))
+
+
+def _given(texts: Sequence) -> Given:
+    return Given(segments=texts.segments, positions=texts.positions)
+
+
+def _attention(config: Seq2SeqConfig, make: Callable[..., Any], init: Initialization, rngs: nnx.Rngs) -> Attention:
+    sizes = (config.width, config.heads, config.heads, config.width)
+    return make(*sizes, init, config.precision, bias=config.attention_bias, rngs=rngs)
+
+
+def _feedforward(config: Seq2SeqConfig, init: Initialization, rngs: nnx.Rngs) -> FeedForward:
+    return FeedForward(config.width, config.ff_width, config.activation, init, config.precision, rngs=rngs)
+
+
+def _encoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], TextBlock]:
+    init, kind = Initialization(config.initialization, config.encoder_depth), config.encoder_attention
+
+    def make(place: int, rngs: nnx.Rngs) -> TextBlock:
+        del place
+        attention = _attention(config, OWN_MODULES[type(kind)](kind), init, rngs)
+        parts = (attention, _feedforward(config, init, rngs))
+        return TextBlock(*parts, config.norm, config.width, epsilon=config.norm_epsilon, rngs=rngs)
+
+    return make
+
+
+def _decoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], CrossBlock]:
+    init = Initialization(config.initialization, config.decoder_depth)
+    own, cross = config.decoder_attention, config.cross_attention
+
+    def make(place: int, rngs: nnx.Rngs) -> CrossBlock:
+        del place
+        attention = _attention(config, OWN_MODULES[type(own)](own), init, rngs)
+        look = _attention(config, CROSS_MODULES[type(cross)](cross), init, rngs)
+        parts = (attention, look, _feedforward(config, init, rngs))
+        return CrossBlock(*parts, config.norm, config.width, epsilon=config.norm_epsilon, rngs=rngs)
+
+    return make

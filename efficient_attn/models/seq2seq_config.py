@@ -1,0 +1,117 @@
+"""What an encoder-decoder Transformer is made of: its sizes, its three attentions, and what published recipes differ in."""
+
+import dataclasses
+
+from efficient_attn.nn.block import NormPlace
+from efficient_attn.nn.embedding import SinusoidalPositions, TablePositions
+from efficient_attn.nn.feedforward import Activation
+from efficient_attn.nn.initializers import Scheme
+from efficient_attn.nn.mechanisms import AdaptivelySparse
+from efficient_attn.nn.pair_embedding import Sharing
+from efficient_attn.nn.seq2seq_mechanisms import SeqMechanism, check_cross, check_own
+from efficient_attn.nn.sparse import Sparse
+from efficient_attn.nn.stack import Remat
+from efficient_attn.nn.token_table import Scaling
+from efficient_attn.patterns.algebra import PerHead
+from efficient_attn.precision import Precision
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seq2SeqConfig:
+    """Sizes and choices of an encoder-decoder; the defaults are those of the paper's base model, its vocabulary apart.
+
+    What the three published recipes of the "base" Transformer differ in:
+
+    | field | the paper | tensor2tensor | flax |
+    |---|---|---|---|
+    | ``norm`` | post | pre | pre |
+    | ``width``, ``ff_width``, ``heads`` | 512, 2048, 8 | the same | 1024, 4096, 16 |
+    | ``attention_dropout``, ``ff_dropout`` | 0, 0 | 0.1, 0.1 | 0.1, 0.1 |
+    | ``embedding`` | scaled | scaled | plain |
+    | ``positions.layout`` | interleaved | halves | halves |
+    | ``initialization`` | not said | unit_scaling | glorot |
+    | ``source_vector`` | False | True | False |
+    """
+
+    vocab: int
+    """Distinct tokens, of source and target alike."""
+    width: int = 512
+    """Size of the residual streams."""
+    ff_width: int = 2048
+    """Size of the feed-forwards' hidden layer."""
+    heads: int = 8
+    encoder_depth: int = 6
+    decoder_depth: int = 6
+    longest: int = 1024
+    """Most tokens of a source and of a target."""
+    encoder_attention: SeqMechanism = dataclasses.field(default_factory=lambda: Sparse(patterns=("Full()",)))
+    """How the tokens of a source see each other: the type chooses the mechanism."""
+    decoder_attention: SeqMechanism = dataclasses.field(default_factory=Sparse)
+    """How the tokens of a target see those before them."""
+    cross_attention: Sparse | AdaptivelySparse = dataclasses.field(default_factory=lambda: Sparse(patterns=("Full()",)))
+    """How the tokens of a target see those of its source: all of them, with the weights that the type chooses."""
+    attention_bias: bool = False
+    """Whether the projections of the attentions add one."""
+    norm: NormPlace = "post"
+    """Where norms are; "pre" has one more at the end of each stack."""
+    norm_epsilon: float = 1e-6
+    positions: SinusoidalPositions | TablePositions = dataclasses.field(
+        default_factory=lambda: SinusoidalPositions(layout="interleaved")
+    )
+    embedding: Scaling = "scaled"
+    sharing: Sharing = "all"
+    """Which of source tokens, target tokens and logits have one table: all three, the last two, or none."""
+    source_vector: bool = False
+    """Whether a learned vector is added to all source tokens: tensor2tensor's embedding of the target space."""
+    activation: Activation = "relu"
+    initialization: Scheme = "glorot"
+    dropout: float = 0.1
+    """Probability of dropping a feature of a sublayer's output, and of the embeddings."""
+    attention_dropout: float = 0.0
+    """Probability of dropping an attention weight."""
+    ff_dropout: float = 0.0
+    """Probability of dropping a feature of the feed-forwards' hidden layer."""
+    pad_token: int = 0
+    bos_token: int = 0
+    """What a target starts from; it is no part of the target. The published recipes use their padding."""
+    eos_token: int = 1
+    remat: Remat = "none"
+    """What the backward pass recomputes."""
+    precision: Precision = Precision()
+
+    def __post_init__(self):
+        check_own(self.encoder_attention, "encoder_attention")
+        check_own(self.decoder_attention, "decoder_attention")
+        check_cross(self.cross_attention)
+        for name in ("vocab", "width", "ff_width", "heads", "encoder_depth", "decoder_depth", "longest"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("dropout", "attention_dropout", "ff_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name in ("pad_token", "bos_token", "eos_token"):
+            if not 0 <= getattr(self, name) < self.vocab:
+                raise ValueError(f"{name} must be a token of the vocabulary of {self.vocab}, got {getattr(self, name)}")
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width, got heads={self.heads}, width={self.width}")
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        if self.positions.length is not None and self.positions.length < self.longest:
+            raise ValueError(f"longest={self.longest} needs as many positions, got {self.positions.length}")
+        for name in ("encoder_attention", "decoder_attention"):
+            attention = getattr(self, name)
+            if attention.longest is not None and attention.longest < self.longest:
+                raise ValueError(
+                    f"{name} must have scores for longest={self.longest} tokens, got those for {attention.longest}"
+                )
+            for pattern in attention.parsed():
+                if isinstance(pattern, PerHead) and len(pattern.patterns) != self.heads:
+                    raise ValueError(
+                        f"a PerHead pattern of {name} needs one for each of {self.heads} heads, got {len(pattern.patterns)}"
+                    )
+
+    def check_length(self, tokens: int, what: str) -> None:
+        """A ValueError if a source or a target is longer than the model takes."""
+        if not 0 < tokens <= self.longest:
+            raise ValueError(f"the model takes a {what} of 1 to {self.longest} tokens, got {tokens}")

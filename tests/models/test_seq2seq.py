@@ -1,0 +1,124 @@
+"""The encoder-decoder: packed rows, padding and cached steps give the logits of texts alone, for every mechanism."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from efficient_attn.models import AdaptivelySparse, Seq2SeqConfig, Sequence, Sparse, Synthesizer, seq2seq_of
+
+VOCAB, PAD, BOS, EOS = 31, 0, 2, 1
+BASE = Seq2SeqConfig(
+    vocab=VOCAB,
+    width=16,
+    ff_width=24,
+    heads=4,
+    encoder_depth=2,
+    decoder_depth=3,
+    longest=19,
+    bos_token=BOS,
+    initialization="unit_scaling",
+)
+BOTH = Synthesizer(patterns=("Full()",), scores=("random", "dense", "dot_product"), length=19)
+CASES = {
+    "dense, before": dataclasses.replace(BASE, norm="pre", source_vector=True),
+    "windows": dataclasses.replace(
+        BASE,
+        encoder_attention=Sparse(patterns=("Window(left=2, right=2)", "Full()")),
+        decoder_attention=Sparse(patterns=("Causal() & Window(left=2)", "Causal()")),
+    ),
+    "chunks": dataclasses.replace(
+        BASE,
+        encoder_attention=Sparse(patterns=("Chunk(3)",)),
+        decoder_attention=AdaptivelySparse(patterns=("Causal() & Chunk(3)",)),
+    ),
+    "entmax": dataclasses.replace(
+        BASE,
+        encoder_attention=AdaptivelySparse(patterns=("Full()",)),
+        decoder_attention=AdaptivelySparse(),
+        cross_attention=AdaptivelySparse(patterns=("Full()",), alpha=1.5),
+    ),
+    "synthesizer": dataclasses.replace(
+        BASE, encoder_attention=BOTH, decoder_attention=dataclasses.replace(BOTH, patterns=("Causal()",))
+    ),
+}
+# Texts of two rows, each with its source.
+LENGTHS = ((5, 4), (6, 7), (7, 3), (3, 6), (2, 2))
+PACKS = ((0, 1), (2, 3, 4))
+
+
+def texts(side):
+    draw = np.random.default_rng(side)
+    return [draw.integers(3, VOCAB, size=lengths[side]) for lengths in LENGTHS]
+
+
+def packed(side, width=17):
+    """Two rows with all the texts of a side, and padding."""
+    rows = {name: np.zeros((len(PACKS), width), np.int32) for name in ("tokens", "segments", "positions")}
+    for row, pack in enumerate(PACKS):
+        first = 0
+        for segment, text in enumerate((texts(side)[n] for n in pack), start=1):
+            place = (row, slice(first, first + len(text)))
+            rows["tokens"][place], rows["segments"][place] = text, segment
+            rows["positions"][place] = np.arange(len(text))
+            first += len(text)
+    return Sequence(**{name: jnp.asarray(x) for name, x in rows.items()})
+
+
+def alone(side, width=9):
+    """Each text in a row of its own."""
+    rows = np.full((len(LENGTHS), width), PAD, np.int32)
+    for row, text in enumerate(texts(side)):
+        rows[row, : len(text)] = text
+    return Sequence.of(rows, PAD)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run(form, params, source, target, key=None):
+    return form.module(params)(source, target, key)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    form = seq2seq_of(CASES[request.param])
+    params = form.init(jax.random.key(0))
+    return form, params, np.asarray(run(form, params, alone(0), alone(1)))
+
+
+def test_packed_texts_are_as_alone(case):
+    form, params, expected = case
+    found = np.asarray(run(form, params, packed(0), packed(1)))
+    assert np.isfinite(found).all()
+    for row, pack in enumerate(PACKS):
+        first = 0
+        for text in pack:
+            length = LENGTHS[text][1]
+            np.testing.assert_allclose(found[row, first : first + length], expected[text, :length], atol=1e-5)
+            first += length
+
+
+def test_padding_changes_nothing(case):
+    form, params, expected = case
+    source, target = alone(0), alone(1)
+    source = dataclasses.replace(source, tokens=jnp.where(source.segments == 0, 7, source.tokens))
+    target = dataclasses.replace(target, tokens=jnp.where(target.segments == 0, 7, target.tokens))
+    real = np.asarray(target.segments)[..., None] > 0
+    np.testing.assert_allclose(run(form, params, source, target) * real, expected * real, atol=1e-6)
+
+
+def test_a_step_is_the_training_row(case):
+    form, params, expected = case
+    source, target = alone(0), alone(1)
+    length = target.tokens.shape[1]
+    model = form.module(params)
+    cache = model.init_cache(model.encode(source), source, length)
+    step = jax.jit(lambda params, *arguments: form.module(params).step(*arguments, length))
+    before = jnp.full(len(LENGTHS), BOS)
+    for position in range(length):
+        logits, cache = step(params, before, jnp.asarray(position), cache)
+        real = np.asarray(target.segments)[:, position, None] > 0
+        np.testing.assert_allclose(logits * real, expected[:, position] * real, atol=1e-5)
+        before = target.tokens[:, position]
