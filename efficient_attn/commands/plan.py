@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from efficient_attn.experiment import Experiment, load_language_model
-from efficient_attn.planning import GIB, Plan, TooLarge, plan, remedies, topology
+from efficient_attn.planning import GIB, Chip, Plan, TooLarge, plan, remedies, topology
 from efficient_attn.recipe import Mesh, plain
 
 
@@ -27,6 +27,8 @@ class Args:
     """Rows in a step, over all chips; None: the config's."""
     accumulation: int | None = None
     """Microbatches in a step; None: the config's."""
+    sweep: tuple[str, ...] = ()
+    """Meshes to compare, as data=16,model=2 and fsdp=True,model=4: a row for each, in place of one in detail."""
     span: int | None = None
     """For models with adaptive spans: tokens that each layer remembers; None: the limit."""
 
@@ -44,6 +46,9 @@ def main(args: Args) -> None:
     config = dataclasses.replace(
         load_language_model(args.config), mesh=args.mesh, **{k: v for k, v in changes.items() if v is not None}
     )
+    if args.sweep:
+        _compare(args, config, chip, devices)
+        return
     for done, tried in _attempts(config):
         try:
             found = plan(tried, chip, devices, args.span)
@@ -57,6 +62,44 @@ def main(args: Args) -> None:
     raise ValueError(
         f"{args.config} does not fit {args.topology}, whatever was tried: use more chips or a smaller batch"
     )
+
+
+def _compare(args: Args, config: Experiment, chip: Chip, devices: list[Any]) -> None:
+    """Prints a row for each mesh, and all that fit as a JSON array last."""
+    # What can be refused is refused before the first program is compiled.
+    meshes = {text: read_mesh(text) for text in args.sweep}
+    print("| mesh | GiB a chip | compute / memory / links at least, ms | tokens/s at most |\n|---|---|---|---|")
+    reports = []
+    for text, mesh in meshes.items():
+        tried = dataclasses.replace(config, mesh=mesh)
+        try:
+            found = plan(tried, chip, devices, args.span)
+        except ValueError as error:
+            print(f"| {text} | {error} | | |", flush=True)
+            continue
+        bounds = " / ".join(f"{1e3 * seconds:.1f}" for seconds in found.bounds.values())
+        print(f"| {text} | {found.total / GIB:.2f} | {bounds} | {found.tokens_per_second:,.0f} |", flush=True)
+        reports.append(_report(found, tried))
+    print(json.dumps(reports))
+
+
+def read_mesh(text: str) -> Mesh:
+    """The mesh of ``axis=devices`` and ``fsdp=True``, between commas.
+
+    Raises:
+      ValueError: if it is not written so.
+    """
+    kinds = {field.name: field.type for field in dataclasses.fields(Mesh)}
+    values: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        known = {bool: {"True": True, "False": False}.get(value), int: int(value) if value.isdecimal() else None}
+        if name not in kinds or known[kinds[name]] is None:
+            raise ValueError(
+                f"a mesh is written as data=16,model=2 or fsdp=True,model=4, of {', '.join(kinds)}; got {text!r}"
+            )
+        values[name] = known[kinds[name]]
+    return Mesh(**values)
 
 
 def _attempts(config: Experiment) -> Iterator[tuple[str, Experiment]]:

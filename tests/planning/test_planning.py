@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from efficient_attn.commands import plan as plan_command
 from efficient_attn.experiment import load_config
 from efficient_attn.planning import topology
 from efficient_attn.planning.collectives import Sent, collectives
 from efficient_attn.planning.flops import product_flops
 from efficient_attn.planning.planner import batch_shapes, remedies
+from efficient_attn.recipe import Mesh
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,17 +83,48 @@ def test_a_topology_that_there_is_not(name):
         topology(name)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the TPU compiler: pip install libtpu")
-def test_the_quickstart_on_eight_chips():
+@pytest.mark.fast
+def test_meshes_as_written():
+    assert plan_command.read_mesh("data=16,model=2") == Mesh(data=16, model=2)
+    assert plan_command.read_mesh("fsdp=True, expert=4") == Mesh(fsdp=True, expert=4)
+    for bad in ("model", "modle=2", "model=two", "fsdp=1", "model=True", ""):
+        with pytest.raises(ValueError, match="a mesh is written as data=16,model=2"):
+            plan_command.read_mesh(bad)
+
+
+def planned(*flags):
     command = [sys.executable, "-m", "efficient_attn", "plan", "configs/quickstart.py", "--topology", "v5e:2x4"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    spread = ["--mesh.model", "2", "--mesh.fsdp", "--batch-size", "8"]
     done = subprocess.run(
-        command + spread, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*command, "--batch-size", "8", *flags],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+needs_compiler = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="needs the TPU compiler: pip install libtpu"
+)
+
+
+@needs_compiler
+def test_the_quickstart_on_eight_chips():
+    report = planned("--mesh.model", "2", "--mesh.fsdp")
     assert report["chips"] == 8
     assert report["optimizer"] == pytest.approx(2 * report["parameters"], rel=0.01)
     assert {"all-gather", "all-reduce"} <= set(report["collectives"])
     assert report["total"] == sum(report[n] for n in ("parameters", "optimizer", "rest", "temporaries", "code"))
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_sweep_has_a_report_for_each_mesh_that_can_be():
+    reports = planned("--sweep", "data=8", "model=2,fsdp=True", "data=3")
+    assert [report["mesh"]["model"] for report in reports] == [1, 2]
+    assert reports[1]["parameters"] < reports[0]["parameters"]
