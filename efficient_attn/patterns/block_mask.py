@@ -140,25 +140,13 @@ class BlockMask:
         return sum(plan.by_query.nbytes + plan.by_key.nbytes for plan in self.plans)
 
     def summary(self) -> str:
-        """Three lines for people: sizes; live blocks by kind, share of useful work, bytes; what blocks a TPU's kernel takes."""
+        """Two lines for people: sizes, live blocks by kind, share of live blocks and of useful work, bytes."""
         heads = "" if self.heads is None else f", {len(self.heads)} heads, {len(self.plans)} distinct patterns"
         return (
             f"{self.q_len} queries x {self.k_len} keys, blocks of {self.block}{heads}\n"
             f"{self.active_blocks} of {self.total_blocks} blocks live ({self.live_fraction:.2%}): {self.full_blocks} full, "
-            f"{self.partial_blocks} partial; {self.useful_fraction:.1%} of the work in them useful; {self.nbytes:,} bytes\n"
-            f"{self._kernel_blocks()}"
+            f"{self.partial_blocks} partial; {self.useful_fraction:.1%} of the work in them useful; {self.nbytes:,} bytes"
         )
-
-    def _kernel_blocks(self) -> str:
-        costs = block_costs(self.pattern, self.q_len, self.k_len)
-        least = min(costs.values()) or 1
-        relative = ", ".join(f"{block} {cost / least:.2f}" for block, cost in costs.items())
-        own = (
-            "this mask's"
-            if self.block in costs
-            else f"{best_block(self.pattern, self.q_len, self.k_len)}, as of the pattern"
-        )
-        return f"cost in a TPU's kernel by block size: {relative}; taken: {own}"
 
     def _plan_of_each_head(self) -> list[Plan]:
         return [self.plans[0]] if self.heads is None else [self.plans[p] for p in self.heads]

@@ -3,7 +3,7 @@
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
-from efficient_attn.kernels.pallas_tpu import block_size
+from efficient_attn.patterns import block_mask
 
 
 @pytest.fixture(autouse=True)
@@ -13,11 +13,11 @@ def interpreted(request, monkeypatch):
     if arguments.get("implementation") not in ("pallas_tpu", "pallas_gpu"):
         yield
         return
-    monkeypatch.setattr(block_size, "_BUNDLES", {128: 1})
-    block_size.block_size.cache_clear()
+    monkeypatch.setattr(block_mask, "_BUNDLES", {128: (1, 1)})
+    block_mask.best_block.cache_clear()
     with pltpu.force_tpu_interpret_mode(True):
         yield
-    block_size.block_size.cache_clear()
+    block_mask.best_block.cache_clear()
 
 
 # Files that test what is around every implementation alike: XLA's runs them whole.

@@ -117,5 +117,4 @@ def test_summary_says_what_is_live():
         "256 queries x 256 keys, blocks of 64",
         "10 of 16 blocks live (62.50%): 6 full, 4 partial; 80.3% of the work in them useful; "
         f"{P.Causal().block_mask(256, 256, 64).nbytes:,} bytes",
-        "cost in a TPU's kernel by block size: 128 1.39, 256 1.00, 512 2.37; taken: 256, as of the pattern",
     ]
