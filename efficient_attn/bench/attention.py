@@ -6,7 +6,9 @@ products is measured before each row.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -122,3 +124,29 @@ def jax_window(shape: Shape, repeats: int = 3) -> Row:
     sides = (window.left, 0 if causal else window.right)
     run = functools.partial(jax.nn.dot_product_attention, is_causal=causal, local_window_size=sides)
     return measure("jax.nn", shape, run, repeats)
+
+
+def rows(longest: int) -> Iterator[Row]:
+    """All that is measured up to a length, ours and that of the packages that are installed."""
+    for shape in (*WINDOWS, *TWO_SIDED, *OTHERS):
+        if shape.length <= longest:
+            yield ours(shape)
+    window = Shape(8192, 8, "Causal() & Window(left=511)")
+    if longest >= window.length:
+        yield ours(window)
+        yield jax_window(window)
+    yield from _torch_rows(longest)
+
+
+def _torch_rows(longest: int) -> Iterator[Row]:
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: its rows are left out", file=sys.stderr)
+        return
+    from efficient_attn.bench import torch_attention
+
+    for shape in TWO_SIDED:
+        if shape.length <= longest:
+            yield torch_attention.flex(shape, 256)
+            yield ours(shape)
+            if importlib.util.find_spec("local_attention") is not None:
+                yield torch_attention.local_attention(shape, 256)

@@ -4,7 +4,6 @@ import dataclasses
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +24,7 @@ class Args:
             "mechanisms",
             "training",
             "steps",
+            "kernels",
             "tpu",
             "gpu",
             "reformer",
@@ -37,7 +37,7 @@ class Args:
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     picture: Path | None = None
-    """A PNG to draw time and memory against the length in (``mechanisms``)."""
+    """A PNG to draw time and memory (``mechanisms``), or the cost of masks (``kernels``), against the length in."""
     config: str = "configs/quickstart.py"
     """Config whose training is timed (``steps``: all its variants)."""
 
@@ -54,7 +54,7 @@ def _attention(args: Args) -> None:
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}; float32, batch 1, heads of 64")
     print("| system | pattern | n | heads | forward ms | fwd+bwd ms | of matrix rate, fwd / both | us a token | MiB |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for row in _rows(args.longest):
+    for row in attention.rows(args.longest):
         print(_line(row), flush=True)
 
 
@@ -182,6 +182,24 @@ def _recurrent(args: Args) -> None:
         print(f"| {shape.cell} | {shape.width} | {shape.batch} | {rates} |", flush=True)
 
 
+def _kernels(args: Args) -> None:
+    """The TPU kernels beside the public ones, by counting, by the compiler and interpreted; no TPU is needed."""
+    from efficient_attn.bench import kernels
+    from efficient_attn.bench.splash import Splash, Tokamax
+
+    _need_compiler(args.what)
+    subjects = [kernels.Ours(), Splash()]
+    if sys.version_info >= (3, 12) and importlib.util.find_spec("tokamax") is not None:
+        subjects.append(Tokamax())
+    else:
+        print("tokamax is not installed, or this Python too old for it: its column is left out", file=sys.stderr)
+    print(f"| measure | {' | '.join(x.name for x in subjects)} |\n|---|{'---|' * len(subjects)}")
+    for name, found in kernels.rows(subjects):
+        print(f"| {name} | {' | '.join(found)} |", flush=True)
+    if args.picture is not None:
+        kernels.draw(subjects, args.picture)
+
+
 def _tpu(args: Args) -> None:
     """Bundles of the TPU kernels by the compiler's schedule for v5e; no TPU is needed."""
     from efficient_attn.bench import tpu_kernels
@@ -223,31 +241,6 @@ def _gpu(args: Args) -> None:
                     )
 
 
-def _rows(longest: int) -> Iterator[attention.Row]:
-    for shape in (*attention.WINDOWS, *attention.TWO_SIDED, *attention.OTHERS):
-        if shape.length <= longest:
-            yield attention.ours(shape)
-    window = attention.Shape(8192, 8, "Causal() & Window(left=511)")
-    if longest >= window.length:
-        yield attention.ours(window)
-        yield attention.jax_window(window)
-    yield from _torch_rows(longest)
-
-
-def _torch_rows(longest: int) -> Iterator[attention.Row]:
-    if importlib.util.find_spec("torch") is None:
-        print("PyTorch is not installed: its rows are left out", file=sys.stderr)
-        return
-    from efficient_attn.bench import torch_attention
-
-    for shape in attention.TWO_SIDED:
-        if shape.length <= longest:
-            yield torch_attention.flex(shape, 256)
-            yield attention.ours(shape)
-            if importlib.util.find_spec("local_attention") is not None:
-                yield torch_attention.local_attention(shape, 256)
-
-
 def _line(row: attention.Row) -> str:
     number = lambda x, form: "-" if x is None else format(x, form)  # noqa: E731
     shape = row.shape
@@ -271,6 +264,7 @@ _MEASURED = {
     "mechanisms": _mechanisms,
     "training": _training,
     "steps": _steps,
+    "kernels": _kernels,
     "tpu": _tpu,
     "gpu": _gpu,
     "reformer": _reformer,
