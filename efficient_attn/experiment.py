@@ -37,6 +37,7 @@ Source = (
     | data.GreyDigits
     | data.AudioFiles
     | data.Copying
+    | data.Words
 )
 
 

@@ -83,7 +83,8 @@ class Windows:
 
         def evaluate(params: Any, stream: data.TokenStream) -> dict[str, Any]:
             batches = data.evaluation_batches(stream, windows, rows, jax.process_index(), jax.process_count())
-            return score(step, params, map(placement.feed, batches), stream.words).report()
+            found = score(step, params, map(placement.feed, batches), stream.words)
+            return dataclasses.replace(found, bytes_per_token=stream.bytes_per_token).report()
 
         return evaluate
 

@@ -2,12 +2,12 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt8, UInt16, UInt32
 
 from efficient_attn.data import (
     AudioFiles,
@@ -17,6 +17,7 @@ from efficient_attn.data import (
     Palette,
     PaletteImages,
     TFDSImages,
+    Words,
     load_palette,
 )
 from efficient_attn.data.audio import read_sound, write_wav
@@ -24,8 +25,8 @@ from efficient_attn.data.images import read_image, write_png
 from efficient_attn.data.source import read_file
 from efficient_attn.experiment import Experiment
 
-Tokens = UInt8[np.ndarray, " P"] | UInt16[np.ndarray, " P"]
-Samples = UInt8[np.ndarray, "B L"] | UInt16[np.ndarray, "B L"]
+Tokens = UInt8[np.ndarray, " P"] | UInt16[np.ndarray, " P"] | UInt32[np.ndarray, " P"]
+Samples = UInt8[np.ndarray, "B L"] | UInt16[np.ndarray, "B L"] | UInt32[np.ndarray, "B L"]
 
 
 @runtime_checkable
@@ -59,11 +60,28 @@ class Text:
 
     def write(self, file: Path | None, samples: UInt8[np.ndarray, "B L"]) -> None:
         """One text after the other."""
-        text = b"".join(sample.tobytes() + b"\n" for sample in samples)
-        if file is None:
-            sys.stdout.buffer.write(text)
-        else:
-            file.write_bytes(text)
+        _write_texts(file, (sample.tobytes() for sample in samples))
+
+
+class Sentences:
+    """Words."""
+
+    share, length, suffixes = 1.0, 100, ("", ".txt")
+
+    def __init__(self, source: Words):
+        self.source = source
+
+    def read(self, file: Path) -> Tokens:
+        """The words of the file."""
+        return self.words(np.frombuffer(read_file(file), np.uint8))
+
+    def words(self, text: UInt8[np.ndarray, " P"]) -> Tokens:
+        """The words of a text, whose last line may go on."""
+        return self.source.numbered(text)[: None if text.size and text[-1] == ord("\n") else -1]
+
+    def write(self, file: Path | None, samples: Samples) -> None:
+        """One text after the other."""
+        _write_texts(file, map(self.source.text, samples))
 
 
 class Images:
@@ -121,6 +139,14 @@ class Sound:
             write_wav(name, sample, self.rate)
 
 
+def _write_texts(file: Path | None, texts: Iterable[bytes]) -> None:
+    text = b"".join(text + b"\n" for text in texts)
+    if file is None:
+        sys.stdout.buffer.write(text)
+    else:
+        file.write_bytes(text)
+
+
 def medium_of(config: Experiment, shape: tuple[int, int] | None, rate: int) -> Medium:
     """The kind of tokens that a model was trained on.
 
@@ -135,4 +161,6 @@ def medium_of(config: Experiment, shape: tuple[int, int] | None, rate: int) -> M
         return Images(config.context, shape, load_palette(config.source.palette))
     if isinstance(config.source, GreyDigits):
         return Images(config.context, shape, config.source.greys)
+    if isinstance(config.source, Words):
+        return Sentences(config.source)
     return Sound(config.context, rate) if isinstance(config.source, AudioFiles) else Text()

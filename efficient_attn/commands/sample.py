@@ -4,9 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
 
-from efficient_attn.commands.media import Medium, medium_of
+from efficient_attn.commands.media import Medium, Sentences, Tokens, medium_of
 from efficient_attn.decoding import SamplingOptions
 from efficient_attn.experiment import draw, load_language_model
 
@@ -73,12 +72,13 @@ def _check(args: Args, medium: Medium) -> int:
     return length
 
 
-def _given(args: Args, medium: Medium) -> UInt8[np.ndarray, " P"] | UInt16[np.ndarray, " P"]:
+def _given(args: Args, medium: Medium) -> Tokens:
     """The tokens to continue."""
     if args.prompt_file is None:
         if args.share is not None:
             raise ValueError(f"--share is a share of --prompt-file, and none was named; got {args.share}")
-        return np.frombuffer(args.prompt.encode(), np.uint8)
+        prompt = np.frombuffer(args.prompt.encode(), np.uint8)
+        return medium.words(prompt) if isinstance(medium, Sentences) else prompt
     if args.prompt:
         raise ValueError("a prompt and a prompt file were given: name one of them")
     share = medium.share if args.share is None else args.share

@@ -31,6 +31,7 @@ from efficient_attn.data.text_files import TextFiles
 from efficient_attn.data.tfds import TFDSImages, TFDSText
 from efficient_attn.data.wikipedia import WikipediaExcerpt
 from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
+from efficient_attn.data.words import Words
 
 __all__ = [
     "LM1B",
@@ -74,6 +75,7 @@ __all__ = [
     "WikiText",
     "WikipediaExcerpt",
     "Window",
+    "Words",
     "evaluation_batches",
     "every_example",
     "fit_palette",

@@ -1,4 +1,4 @@
-"""One split of a data set as one run of tokens of 8 or 16 bits."""
+"""One split of a data set as one run of tokens of 8, 16 or 32 bits."""
 
 import dataclasses
 import functools
@@ -6,9 +6,9 @@ import lzma
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt8, UInt16, UInt32
 
-Unit = Literal["byte", "pixel", "colour", "sample", "symbol"]
+Unit = Literal["byte", "word", "pixel", "colour", "sample", "symbol"]
 
 # Bounds the memory that scanning a memory-mapped file of gigabytes takes.
 _SCAN_BYTES = 1 << 24
@@ -19,7 +19,7 @@ _WHITESPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
 class TokenStream:
     """One split of a data set: a run of tokens in reading order."""
 
-    tokens: UInt8[np.ndarray, " length"] | UInt16[np.ndarray, " length"]
+    tokens: UInt8[np.ndarray, " length"] | UInt16[np.ndarray, " length"] | UInt32[np.ndarray, " length"]
     """The tokens; may be memory-mapped and read-only."""
     vocab_size: int = 256
     """Number of different tokens that may occur."""
@@ -28,13 +28,17 @@ class TokenStream:
     given: int = 0
     """Tokens at the start of each record that are neither learned nor scored."""
     unit: Unit = "byte"
-    """What one token is: a byte of text, a channel of a pixel, its colour, an audio sample, or a symbol of a made-up task."""
+    """What a token is: a byte or word of text, a channel of a pixel, its colour, a sample of sound, a symbol of a made-up task."""
+    raw_bytes: int | None = None
+    """Bytes of what the tokens stand for; None: as many as there are tokens."""
     description: str
     """Exactly which data this is: files, counts, versions."""
 
     def __post_init__(self):
-        if self.tokens.ndim != 1 or self.tokens.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"tokens must be 1-D uint8 or uint16, got {self.tokens.ndim}-D {self.tokens.dtype}")
+        if self.tokens.ndim != 1 or self.tokens.dtype not in (np.uint8, np.uint16, np.uint32):
+            raise ValueError(
+                f"tokens must be 1-D uint8, uint16 or uint32, got {self.tokens.ndim}-D {self.tokens.dtype}"
+            )
         if not len(self.tokens):
             raise ValueError(f"the stream holds no tokens: {self.description}")
         bits = 8 * self.tokens.dtype.itemsize
@@ -48,13 +52,20 @@ class TokenStream:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of what the tokens stand for, over their number."""
+        return 1.0 if self.raw_bytes is None else self.raw_bytes / len(self)
+
     @functools.cached_property
     def words(self) -> int | None:
-        """Number of runs of non-whitespace bytes, None unless the unit is a byte.
+        """Number of runs of non-whitespace bytes, or of tokens that are words; None of other units.
 
         Perplexity per word is ``exp(total nats / words)``. Published numbers of WikiText and LM1B also count one
         end-of-sentence word per line: add ``lines``.
         """
+        if self.unit == "word":
+            return len(self)
         if self.unit != "byte":
             return None
         count, inside = 0, False
@@ -66,8 +77,8 @@ class TokenStream:
 
     @functools.cached_property
     def xz_bits(self) -> float | None:
-        """Bits per token of the whole stream under ``xz -9``, a yardstick; None beyond a length that takes it seconds."""
-        if len(self) > _SCAN_BYTES:
+        """Bits per token of the whole stream under ``xz -9``, a yardstick; None of words, and of what would take it seconds."""
+        if len(self) > _SCAN_BYTES or self.unit == "word":
             return None
         return 8 * len(lzma.compress(self.tokens.tobytes(), preset=9)) / len(self)
 

@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from efficient_attn.models import Decoder, Functional
@@ -65,7 +66,7 @@ def sample(
     Raises:
       ValueError: if the prompt is longer than ``length``, or holds a token outside the vocabulary.
     """
-    vocab = model.shapes()["embedding"]["tokens"].shape[0]
+    vocab = nnx.eval_shape(lambda: model.make(jax.random.key(0))).config.vocab
     given = prompt.shape[1]
     if given > length:
         raise ValueError(f"the prompt has {given} tokens, more than the {length} asked for in all")

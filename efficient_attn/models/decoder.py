@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.nn.attention import Attention
+from efficient_attn.nn.banded_embedding import BandedEmbedding
 from efficient_attn.nn.block import AttentionBlock, Block, FeedForwardBlock
 from efficient_attn.nn.cache import slots
 from efficient_attn.nn.dropout import drop
@@ -46,6 +47,13 @@ def _stack(
     return make_stack(functools.partial(make_block, "sf"), config.depth, config.cycle, config.remat, key)
 
 
+def _embedding(config: DecoderConfig, init: Initialization, rngs: nnx.Rngs) -> Embedding:
+    if config.bands is not None:
+        return BandedEmbedding(config.bands, config.vocab, config.width, config.positions, init, rngs=rngs)
+    ends = (config.vocab, config.width, config.positions, config.logits, init)
+    return Embedding(*ends, streams=config.streams, slots=config.slot_positions, rngs=rngs)
+
+
 class Decoder(nnx.Module):
     """A language model: each token's distribution given those before it."""
 
@@ -56,10 +64,9 @@ class Decoder(nnx.Module):
         init = Initialization(config.initialization, config.depth)
         embedding_key, stack_key, norm_key = jax.random.split(key, 3)
 
-        streams = 2 if config.residual == "reversible" else 1
-
         def attention(place: int, rngs: nnx.Rngs) -> Attention:
-            return MODULES[type(config.attention)](config.attention, place % len(config.attention.parsed()))(
+            make = MODULES[type(config.attention)](config.attention, place % len(config.attention.parsed()))
+            made = make(
                 config.width,
                 config.heads,
                 config.value_heads,
@@ -71,12 +78,17 @@ class Decoder(nnx.Module):
                 bias=config.attention_bias,
                 rngs=rngs,
             )
+            if config.attention_dropout:
+                made.dropout = config.attention_dropout
+            return made
 
         sizes = (config.width, config.hidden_width, config.activation, init, config.precision)
         norms = {"norm": config.norm, "width": config.width, "norm_kind": config.norm_kind}
 
         def feedforward(rngs: nnx.Rngs) -> FeedForward:
-            return FeedForward(*sizes, stretch=config.ff_stretch, bias=config.ff_bias, rngs=rngs)
+            made = FeedForward(*sizes, stretch=config.ff_stretch, bias=config.ff_bias, rngs=rngs)
+            made.dropout = config.ff_dropout
+            return made
 
         def make_block(unit: Unit, place: int, rngs: nnx.Rngs) -> Block:
             if unit == "s":
@@ -88,13 +100,11 @@ class Decoder(nnx.Module):
                 return RoutedBlock(attention(place, rngs), mixture, **norms, rngs=rngs)
             return Block(attention(place, rngs), feedforward(rngs), **norms, rngs=rngs)
 
-        rngs = nnx.Rngs(embedding_key)
-        ends = (config.vocab, config.width, config.positions, config.logits, init)
-        self.embedding = Embedding(*ends, streams=streams, slots=config.slot_positions, rngs=rngs)
+        self.embedding = _embedding(config, init, nnx.Rngs(embedding_key))
         self.stack = _stack(config, make_block, stack_key)
         self.final_norm = (
-            make_norm(config.norm_kind, streams * config.width, 1e-5, nnx.Rngs(norm_key))
-            if config.norm == "pre"
+            make_norm(config.norm_kind, config.streams * config.width, 1e-5, nnx.Rngs(norm_key))
+            if config.norm == "pre" and config.final_norm
             else None
         )
 
@@ -162,7 +172,7 @@ class Decoder(nnx.Module):
         x, caches = self.stack.step(x, caches, position, now)
         return self.logits(x)[:, 0], caches
 
-    def logits(self, x: Float[Array, "B T width"]) -> Float[Array, "B T V"]:
-        """Logits from the end of the residual stream or streams, each token's from its own row."""
+    def logits(self, x: Float[Array, "B T width"], key: jax.Array | None = None) -> Float[Array, "B T V"]:
+        """Logits from the end of the residual stream or streams, each token's from its own row; ``key`` as in ``__call__``."""
         x = x if self.final_norm is None else self.final_norm(x)
-        return self.embedding.logits(x.astype(jnp.dtype(self.config.precision.compute)))
+        return self.embedding.logits(x.astype(jnp.dtype(self.config.precision.compute)), key)

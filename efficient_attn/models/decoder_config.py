@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
+from efficient_attn.nn.banded_embedding import Bands
 from efficient_attn.nn.block import NormPlace
 from efficient_attn.nn.embedding import NoPositions, PositionOf, Positions, RotaryPositions, check_length
 from efficient_attn.nn.feedforward import Activation
@@ -50,6 +51,8 @@ class DecoderConfig:
     slot_positions: PositionOf = "given"
     """Whose position a slot has: that of the token that goes in, or that of the token that is predicted from it."""
     norm: NormPlace = "pre"
+    final_norm: bool = True
+    """Whether the residual stream ends with one more norm where ``norm`` is "pre"."""
     norm_kind: NormKind = "layer"
     order: str | None = None
     """Attentions and feed-forwards from bottom to top, as letters s and f with as many parameters as ``depth`` of each; None: in
@@ -58,9 +61,15 @@ class DecoderConfig:
     """``reversible``: two residual streams, side by side before the logits, whose activations the backward pass rebuilds."""
     activation: Activation = "quick_gelu"
     logits: Literal["untied_zero", "untied", "tied"] = "untied_zero"
+    bands: Bands | None = None
+    """For a vocabulary of words: rarer ones have fewer features, at both ends of the model; None: all have ``width``."""
     initialization: Scheme = "code"
     dropout: float = 0.0
     """Probability of dropping a feature of a sublayer's output, and of the embedding."""
+    attention_dropout: float = 0.0
+    """Probability of dropping an attention weight."""
+    ff_dropout: float = 0.0
+    """Probability of dropping a feature of the feed-forward's hidden layer."""
     remat: Remat = "none"
     """What the backward pass recomputes; a reversible stack rebuilds all."""
     ff_stretch: int | None = None
@@ -74,8 +83,6 @@ class DecoderConfig:
         for name in ("depth", "width", "heads", "vocab"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.width % self.heads or self.query_width % self.heads:
             raise ValueError(
                 f"heads must divide width and qk_width, got heads={self.heads}, width={self.width}, qk_width={self.query_width}"
@@ -98,7 +105,32 @@ class DecoderConfig:
                 f"the {type(self.attention).__name__} has scores for {longest} tokens, got a context of {context}"
             )
 
+    def _check_dropout(self) -> None:
+        for name in ("dropout", "attention_dropout", "ff_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        inner = self.attention_dropout or self.ff_dropout
+        if inner and (type(self.attention) is not Sparse or self.residual != "plain" or self.experts is not None):
+            raise ValueError(
+                "attention_dropout and ff_dropout go with attention over patterns, residual='plain' and no experts, got "
+                f"{type(self.attention).__name__}, residual={self.residual!r}"
+            )
+        if self.ff_dropout and self.ff_stretch is not None:
+            raise ValueError(f"ff_dropout needs all tokens at once: ff_stretch must be None, got {self.ff_stretch}")
+
+    def _check_bands(self) -> None:
+        if self.bands is None:
+            return
+        self.bands.check(self.vocab, self.width)
+        if self.logits != "tied" or self.slot_positions != "given" or type(self.attention) not in MODULES:
+            raise ValueError(
+                "bands are tied to the logits, in a decoder without a memory: logits must be 'tied' and slot_positions "
+                f"'given', got {self.logits!r}, {self.slot_positions!r} and {type(self.attention).__name__}"
+            )
+
     def _check_choices(self) -> None:
+        self._check_dropout()
+        self._check_bands()
         if (self.width if self.value_width is None else self.value_width) % self.heads:
             raise ValueError(f"heads must divide value_width, got heads={self.heads}, value_width={self.value_width}")
         for name in ("ff_stretch", "logits_stretch"):
@@ -136,6 +168,11 @@ class DecoderConfig:
         patterns = self.attention.parsed()
         every = 1 if self.experts is None else self.experts.every
         return patterns * (math.lcm(len(patterns), every) // len(patterns))
+
+    @property
+    def streams(self) -> int:
+        """Residual streams side by side."""
+        return 2 if self.residual == "reversible" else 1
 
     @property
     def mixtures(self) -> int:

@@ -37,6 +37,8 @@ _DIMENSIONS: Mapping[str, str] = MappingProxyType(
         "source/tokens": "VD",
         "head/tokens": "VD",
         "embedding/head": "DV",
+        "embedding/bands": "VD",
+        "embedding/projections": "HD",
         "embedding/tables": "LD",
         "embedding/source_tables": "LD",
         "embedding/target_tables": "LD",

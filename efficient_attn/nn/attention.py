@@ -119,6 +119,9 @@ class SelfAttention(Attention):
       rngs: randomness of the initial parameters.
     """
 
+    dropout: float = 0.0
+    """Probability of dropping a weight, where ``recalled`` is given randomness."""
+
     def __init__(
         self,
         width: int,
@@ -147,6 +150,14 @@ class SelfAttention(Attention):
     ) -> Float[Array, "B T D"]:
         """Attention among the tokens of ``x``; those that ``key_mask`` says False of are seen by none."""
         return self.among(x, pattern, Given(key_mask=key_mask))
+
+    def recalled(
+        self, x: Float[Array, "B T D"], pattern: Pattern, key: jax.Array | None, given: Given, memo: Any
+    ) -> tuple[Float[Array, "B T D"], Any]:
+        """``__call__`` with dropout of weights, which is a function of ``key`` alone."""
+        if self.dropout == 0.0:
+            return super().recalled(x, pattern, key, given, memo)
+        return self.among(x, pattern, given, self.dropout, key), None
 
     def among(
         self,

@@ -62,7 +62,9 @@ class Residual(nnx.Module):
 
     def _feed(self, x: Float[Array, "B T D"], dropout: float, key: jax.Array | None) -> Float[Array, "B T D"]:
         """The residual stream after the feed-forward; ``key`` None is without dropout."""
-        hidden = self.feedforward(self._enter(x, self.feedforward_norm))
+        entered = self._enter(x, self.feedforward_norm)
+        hidden_dropout = () if key is None else (self.feedforward.dropout, jax.random.fold_in(key, 1))
+        hidden = self.feedforward(entered, *hidden_dropout)
         return self._leave(x, drop(hidden, dropout, key), self.feedforward_norm)
 
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
@@ -129,7 +130,7 @@ class Embedding(nnx.Module):
             start = jnp.full((tokens.shape[0], 1), self.tokens.shape[0], tokens.dtype)
             return self.unshifted(jnp.concatenate([start, tokens[:, :-1]], axis=1))
         positions = jnp.arange(tokens.shape[1] - 1, dtype=jnp.int32)
-        before = self.tokens[...][tokens[:, :-1]] + self._position(positions)[None]
+        before = self._of(tokens[:, :-1]) + self._position(positions)[None]
         start = jnp.broadcast_to(self.start[...], (tokens.shape[0], 1, self.width))
         return jnp.concatenate([start, before], axis=1)
 
@@ -144,22 +145,26 @@ class Embedding(nnx.Module):
 
     def continued(self, before: Int[Array, "B T"], begins: Bool[Array, " B"]) -> Float[Array, "B T D"]:
         """Embeddings of the tokens before each slot, without positions; the start vector first in rows that begin a text."""
-        x = self.tokens[...][before]
+        x = self._of(before)
         first = jnp.where(begins[:, None], self.start[...], x[:, 0])
         return jnp.concatenate([first[:, None], x[:, 1:]], axis=1)
 
     def one(self, token: Int[Array, " B"], slot: Int[Array, ""]) -> Float[Array, "B 1 D"]:
         """The embedding of input slot ``slot``, whose token before is ``token``."""
         if self.slots == "predicted":
-            held = jnp.where(slot == 0, self.start[...][None], self.tokens[...][token])
+            held = jnp.where(slot == 0, self.start[...][None], self._of(token))
             return (held + self._position(slot[None]))[:, None]
-        before = self.tokens[...][token] + self._position(jnp.maximum(slot - 1, 0)[None])
+        before = self._of(token) + self._position(jnp.maximum(slot - 1, 0)[None])
         return jnp.where(slot == 0, self.start[...][None], before)[:, None]
 
-    def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Scores of the next token, float32, without a bias."""
+    def logits(self, x: Float[Array, "B T D"], key: jax.Array | None = None) -> Float[Array, "B T V"]:
+        """Scores of the next token, float32, without a bias; nothing is drawn from ``key``."""
+        del key
         table = self.tokens[...].T if self.head is None else self.head[...]
         return jnp.einsum("btd,dv->btv", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
+
+    def _of(self, tokens: Int[Array, "*shape"]) -> Float[Array, "*shape D"]:
+        return self.tokens[...][tokens]
 
     def _position(self, positions: Int[Array, " T"]) -> Float[Array, "T D"]:
         return embed_positions(self.positions, self.tables, positions, self.width)

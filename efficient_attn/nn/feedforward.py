@@ -35,6 +35,9 @@ ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
 class FeedForward(nnx.Module):
     """``W2 f(W1 x + b1) + b2``, or without biases; ``stretch`` tokens at a time, or all."""
 
+    dropout: float = 0.0
+    """Probability of dropping a hidden feature, in a block that drops features."""
+
     def __init__(
         self,
         width: int,

@@ -45,10 +45,13 @@ def token_losses(
 ) -> jax.Array:
     """Nats of each token ``[B, T]`` given those before it, by stretches of logits if the model asks for them."""
 
-    def losses(hidden: jax.Array, targets: jax.Array) -> jax.Array:
-        return cross_entropy(decoder.logits(hidden), targets, label_smoothing)
+    def losses(hidden: jax.Array, targets: jax.Array, places: jax.Array) -> jax.Array:
+        # What logits draw differs from stretch to stretch, and from what the hidden features drew.
+        own = None if key is None else jax.random.fold_in(key, 2 + places[0, 0])
+        return cross_entropy(decoder.logits(hidden, own), targets, label_smoothing)
 
-    return over_stretches(losses, decoder.config.logits_stretch, decoder.hidden(tokens, key), tokens)
+    places = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.uint32), tokens.shape)
+    return over_stretches(losses, decoder.config.logits_stretch, decoder.hidden(tokens, key), tokens, places)
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
@@ -75,13 +78,15 @@ class Score:
     """Scored tokens that were given the greatest probability."""
     words: int | None
     """Words of the raw text, where it is text."""
+    bytes_per_token: float = 1.0
+    """Bytes of the raw data that a token stands for on average."""
 
     def report(self) -> dict[str, float | int]:
-        """Loss in nats per token, bits per byte (a token is a byte), perplexity per token and per word, accuracy."""
+        """Loss in nats per token, bits per byte, perplexity per token and per word, accuracy."""
         loss = self.nats / self.tokens
         report: dict[str, float | int] = {
             "loss": loss,
-            "bits_per_byte": loss / math.log(2),
+            "bits_per_byte": loss / math.log(2) / self.bytes_per_token,
             "perplexity_per_token": math.exp(min(loss, 700.0)),
             "accuracy": self.right / self.tokens,
             "tokens": self.tokens,

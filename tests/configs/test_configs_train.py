@@ -29,7 +29,8 @@ def small_decoder(model):
     return dataclasses.replace(
         model,
         depth=depth,
-        vocab=max(256, model.vocab),
+        vocab=256 if model.bands is not None else max(256, model.vocab),
+        bands=None if model.bands is None else dataclasses.replace(model.bands, starts=(20, 60)),
         order=None if model.order is None else sandwich_order(depth, depth),
         width=8 * heads,
         qk_width=None if model.qk_width is None else 4 * heads,

@@ -41,6 +41,16 @@ def test_matrices_of_the_longformers_character_models(name, matrices):
     assert round(parameters(config)["parameters"] / 1e6) in (41, 103)
 
 
+@pytest.mark.parametrize(("name", "size"), [("", 246_934_528), ("k0", 246_934_528), ("balanced3", 246_934_528)])
+def test_sandwiches_of_words(name, size):
+    """The published 246.93 M, with a start vector; a random order of as many of each has as many."""
+    config = load_variants(str(CONFIGS / "sandwich_wikitext103.py"))[name]
+    assert parameters(config)["parameters"] == size
+    embedding = config.form.shapes()["embedding"]
+    assert [x.size for x in embedding["bands"].values()] == [20_480_000, 10_240_000, 207_744 * 64]
+    assert sum(x.size for x in embedding["projections"].values()) == 1024 * (1024 + 256 + 64)
+
+
 def synthesizer(*scores, **sizes):
     """Parameters of the LM1B model with these scores."""
     config = load_config(str(CONFIGS / "synthesizer_lm1b.py"))
