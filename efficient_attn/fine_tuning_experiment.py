@@ -1,0 +1,97 @@
+"""An experiment with an encoder that is fine-tuned on labelled text."""
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+
+from efficient_attn import data
+from efficient_attn.models import Encoder, EncoderConfig, Functional, encoder_of
+from efficient_attn.recipe import Recipe
+from efficient_attn.text_readings import ClassReading, TextReading
+
+_CLASSES = ("classification", "pooled_classification", "activated_classification")
+# The way of reading that a source needs, and the heads that learn from it.
+_READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingProxyType(
+    {
+        data.GLUE: (ClassReading, _CLASSES),
+        data.LabelledLines: (ClassReading, _CLASSES),
+    }
+)
+# What a checkpoint of another head or another dropout does not say of the body.
+_OWN = (
+    "head",
+    "head_activation",
+    "labels",
+    "pooler",
+    "dropout",
+    "attention_dropout",
+    "head_dropout",
+    "remat",
+    "precision",
+)
+_OWN_OF_ATTENTION = ("max_globals",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuningExperiment(Recipe):
+    """An encoder with a head, labelled texts, and its training.
+
+    ``start`` may be a checkpoint's folder as of ``load_pretrained``, or the workdir of another run, whatever its head: all but the
+    head is taken from there, and the head is drawn.
+    """
+
+    model: EncoderConfig
+    source: data.GLUE | data.LabelledLines
+    tokenizer: str
+    """A folder with ``tokenizer.json``, or ``vocab.txt``, or ``vocab.json`` and ``merges.txt``: the checkpoint's."""
+    context: int
+    """Tokens of a text, or of both texts of a pair, special ones included; all are filled up to so many, and longer ones cut."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        _, heads = _READINGS[type(self.source)]
+        if self.model.head not in heads:
+            raise ValueError(
+                f"{type(self.source).__name__} is learned by a head {' or '.join(heads)}, got {self.model.head!r}"
+            )
+        self.model.check_context(self.context)
+        if self.model.heads % self.mesh.model:
+            raise ValueError(f"mesh.model must divide the {self.model.heads} heads, got {self.mesh.model}")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        source, labels = self.source, self.model.labels
+        if source.numbers and len(labels) != 1:
+            raise ValueError(f"a number is learned by a model with one label, got {labels}")
+        if isinstance(source, data.GLUE) and source.table.labels and labels != source.table.labels:
+            raise ValueError(f"labels of the model should be {source.table.labels} for {source.task}, got {labels}")
+
+    @property
+    def form(self) -> Functional[Encoder]:
+        """The model's form."""
+        return encoder_of(self.model)
+
+    @property
+    def reading(self) -> TextReading:
+        """How the model reads its data."""
+        kind, _ = _READINGS[type(self.source)]
+        names = ("model", "source", "batch_size", "seed", "eval_batch_size")
+        pieces = data.Pieces(folder=self.tokenizer, context=self.context)
+        return kind(pieces=pieces, **{name: getattr(self, name) for name in names})
+
+    def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a model, as JSON, that a checkpoint to start from must agree with."""
+        kept = {name: value for name, value in model.items() if name not in _OWN}
+        attention = {name: value for name, value in kept["attention"].items() if name not in _OWN_OF_ATTENTION}
+        return kept | {"attention": attention}
+
+    def completed(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of another run's model, with a head, and a pooler where they have none, that are drawn."""
+        kept = {name: part for name, part in params.items() if name != "head"}
+        wanted = [name for name in self.form.shapes() if name not in kept]
+        draw = jax.jit(lambda key: {name: part for name, part in self.form.init(key).items() if name in wanted})
+        whole = kept | draw(jax.random.key(self.seed))
+        return {name: part for name, part in whole.items() if name != "pooler" or self.model.pooler}

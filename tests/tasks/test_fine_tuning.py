@@ -1,0 +1,60 @@
+"""Encoders with heads, fine-tuned on files in official formats through ``train.py`` and scored through ``eval.py``."""
+
+import numpy as np
+import pytest
+from fine_tuned import WORDS, learned, write_config, write_lines, write_table
+
+pytest.importorskip("tokenizers")
+pytest.importorskip("sklearn")
+
+SPARSE = 'attention=Sparse(patterns=("Full()",)), '
+LONGFORMER = "token_types=1, attention=Longformer(windows=(4,), max_globals=16, sep_token=2), "
+
+
+def sentences(number, words=5, seed=0):
+    """Sentences of random words, each another."""
+    drawn = np.random.default_rng(seed).choice(WORDS[:13], (number, words))
+    return [" ".join(row) for row in drawn]
+
+
+def test_a_class_of_a_text(tmp_path, capsys):
+    rows = [("src", n % 2, "*", text) for n, text in enumerate(sentences(20))]
+    write_table(tmp_path, None, rows)
+    test = [(n, text) for n, (*_, text) in enumerate(rows)]
+    write_table(tmp_path, ("index", "sentence"), test, ["test.tsv"])
+    source = f"GLUE(task='cola', path={str(tmp_path)!r})"
+    model = SPARSE + "head='pooled_classification', labels=('0', '1'),"
+    config = write_config(tmp_path, source, model)
+    scores = learned(config, tmp_path, capsys)
+    assert min(scores["accuracy"], scores["mcc"], scores["f1"]) >= 0.95
+    assert (scores["examples"], scores["truncated"], scores["majority"]) == (20, 0, 0.5)
+    # The same sentences without their labels, as the benchmark has them.
+    file = tmp_path / "CoLA.tsv"
+    again = learned(config, tmp_path, capsys, "--predictions", str(file), split="test")
+    assert "accuracy" not in again
+    lines = [line.split("\t") for line in file.read_text().splitlines()]
+    assert lines[0] == ["index", "prediction"]
+    assert [number for number, _ in lines[1:]] == [str(n) for n in range(20)]
+    assert np.mean([int(said) == n % 2 for n, (_, said) in enumerate(lines[1:])]) >= 0.95
+
+
+def test_a_class_of_a_pair_with_a_longformer(tmp_path, capsys):
+    pairs = list(zip(sentences(20, seed=1), sentences(20, seed=2), strict=True))
+    rows = [(n, *pair, ("entailment", "not_entailment")[n % 2]) for n, pair in enumerate(pairs)]
+    write_table(tmp_path, ("index", "sentence1", "sentence2", "label"), rows)
+    source = f"GLUE(task='rte', path={str(tmp_path)!r})"
+    model = LONGFORMER + "head='classification', labels=('entailment', 'not_entailment'),"
+    # 10 words and 4 special tokens, of which one word of the longer text is cut.
+    scores = learned(write_config(tmp_path, source, model, context=13), tmp_path, capsys)
+    assert scores["accuracy"] >= 0.95
+    assert scores["truncated"] == 20
+
+
+def test_a_number_of_a_pair(tmp_path, capsys):
+    right = np.random.default_rng(3).uniform(0, 5, 20).round(2)
+    rows = [{"a": a, "b": b, "score": float(s)} for a, b, s in zip(sentences(20), sentences(20), right, strict=True)]
+    write_lines(tmp_path, rows)
+    source = f"LabelledLines(path={str(tmp_path)!r}, text='a', pair='b', label='score', numbers=True)"
+    model = SPARSE + "head='classification', labels=('score',),"
+    scores = learned(write_config(tmp_path, source, model, steps=150), tmp_path, capsys)
+    assert min(scores["pearson"], scores["spearman"]) >= 0.95
