@@ -5,9 +5,9 @@ Rows: Beltagy et al. 2020, table of fine-tuned models, dev: IMDB 95.7 (RoBERTa-b
 Command: python train.py configs/longformer_classification.py --workdir runs/longformer_classification
   That is IMDB; :hyperpartisan, :roberta_imdb and :roberta_hyperpartisan are the others. Other seeds: --seed 1.
 Metric: accuracy on IMDB, f1 on Hyperpartisan.
-Data: data/imdb and data/hyperpartisan with train.jsonl and validation.jsonl, on each line {"text": ..., "label": "neg" or "pos"}, of
-  Hyperpartisan "false" or "true" (645 articles, 516 to train on); checkpoints of transformers in checkpoints/longformer-base-4096
-  and checkpoints/roberta-base, with the files of their tokenizers.
+Data: data/imdb and data/hyperpartisan with train.jsonl and validation.jsonl, on each line {"text": ..., "label": "neg" or "pos"};
+  of Hyperpartisan "false" or "true" (645 articles, 516 to train on); checkpoints of transformers in
+  checkpoints/longformer-base-4096 and checkpoints/roberta-base, with the files of their tokenizers.
 Recipe: Adam at 3e-5, 32 documents, 15 epochs, 10 % of the updates to warm up, then a linear decay; the first token is global.
 Hardware: not published. Measured here: not run; configs/small_long_documents.py is a comparison for any machine.
 """

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from efficient_attn import data
-from efficient_attn.models import Encoder, EncoderConfig, Functional, encoder_of
+from efficient_attn.answer_reading import Answering, AnswerReading
+from efficient_attn.models import Encoder, EncoderConfig, Functional, Longformer, encoder_of
 from efficient_attn.recipe import Recipe
 from efficient_attn.text_readings import ClassReading, TextReading
 
@@ -18,6 +19,7 @@ _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingPro
     {
         data.GLUE: (ClassReading, _CLASSES),
         data.LabelledLines: (ClassReading, _CLASSES),
+        data.SQuAD: (AnswerReading, ("question_answering", "residual_question_answering")),
     }
 )
 # What a checkpoint of another head or another dropout does not say of the body.
@@ -44,11 +46,13 @@ class FineTuningExperiment(Recipe):
     """
 
     model: EncoderConfig
-    source: data.GLUE | data.LabelledLines
+    source: data.GLUE | data.LabelledLines | data.SQuAD
     tokenizer: str
     """A folder with ``tokenizer.json``, or ``vocab.txt``, or ``vocab.json`` and ``merges.txt``: the checkpoint's."""
     context: int
     """Tokens of a text, or of both texts of a pair, special ones included; all are filled up to so many, and longer ones cut."""
+    answering: Answering = dataclasses.field(default_factory=Answering)
+    """How questions are put and answered, where the data has some."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -60,10 +64,27 @@ class FineTuningExperiment(Recipe):
         self.model.check_context(self.context)
         if self.model.heads % self.mesh.model:
             raise ValueError(f"mesh.model must divide the {self.model.heads} heads, got {self.mesh.model}")
-        self._check_labels()
+        if isinstance(self.source, data.SQuAD):
+            self._check_answering()
+        else:
+            self._check_labels(self.source)
 
-    def _check_labels(self) -> None:
-        source, labels = self.source, self.model.labels
+    def _check_answering(self) -> None:
+        # A frame has at most four special tokens.
+        room, attention = self.context - self.answering.question - 4, self.model.attention
+        if room <= self.answering.stride:
+            raise ValueError(
+                f"context={self.context} leaves {room} tokens for a text beside a question of {self.answering.question}, which "
+                f"must be more than answering.stride={self.answering.stride}"
+            )
+        if isinstance(attention, Longformer) and attention.max_globals <= self.answering.question:
+            raise ValueError(
+                f"a question of {self.answering.question} tokens and the one before it are global: max_globals must be more, got "
+                f"{attention.max_globals}"
+            )
+
+    def _check_labels(self, source: data.GLUE | data.LabelledLines) -> None:
+        labels = self.model.labels
         if source.numbers and len(labels) != 1:
             raise ValueError(f"a number is learned by a model with one label, got {labels}")
         if isinstance(source, data.GLUE) and source.table.labels and labels != source.table.labels:
@@ -80,7 +101,8 @@ class FineTuningExperiment(Recipe):
         kind, _ = _READINGS[type(self.source)]
         names = ("model", "source", "batch_size", "seed", "eval_batch_size")
         pieces = data.Pieces(folder=self.tokenizer, context=self.context)
-        return kind(pieces=pieces, **{name: getattr(self, name) for name in names})
+        own = {"answering": self.answering} if kind is AnswerReading else {}
+        return kind(pieces=pieces, **own, **{name: getattr(self, name) for name in names})
 
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that a checkpoint to start from must agree with."""

@@ -27,6 +27,7 @@ from efficient_attn.data.palette import Palette, PaletteImages, fit_palette, loa
 from efficient_attn.data.permuting import ByteWords, SingleTokens, Units, permuted, told_tokens
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
+from efficient_attn.data.squad import Question, Questions, SQuAD
 from efficient_attn.data.standard_library import StandardLibrary
 from efficient_attn.data.stream import TokenStream, Unit
 from efficient_attn.data.text_files import TextFiles
@@ -66,6 +67,9 @@ __all__ = [
     "Palette",
     "PaletteImages",
     "Pieces",
+    "Question",
+    "Questions",
+    "SQuAD",
     "SingleTokens",
     "Source",
     "Split",

@@ -63,19 +63,29 @@ class Pieces:
             raise ValueError(
                 f"context={self.context} leaves {room} tokens for a text, which must be more than {stride}"
             )
-        tokenizer.enable_truncation(self.context, stride=stride, strategy=cut)
         for start in range(0, len(texts), _CHUNK):
+            # One tokenizer serves all that read from its folder.
+            tokenizer.enable_truncation(self.context, stride=stride, strategy=cut)
             yield from tokenizer.encode_batch(texts[start : start + _CHUNK])
+
+    def beginnings(self, texts: Sequence[str], tokens: int) -> list[str]:
+        """The part of each text that its first ``tokens`` tokens stand for, special ones not counted."""
+        return [
+            text if len(found.ids) <= tokens else text[: found.offsets[tokens - 1][1]]
+            for text, found in zip(texts, self._whole(texts), strict=True)
+        ]
 
     def lengths(self, firsts: Sequence[str], seconds: Sequence[str] | None) -> Int32[np.ndarray, " count"]:
         """Tokens of each text or pair that is not cut, without special ones."""
-        tokenizer = read_tokenizer(self.folder)
-        tokenizer.no_truncation()
         parts = [firsts] if seconds is None else [firsts, seconds]
-        chunks = lambda texts: (texts[n : n + _CHUNK] for n in range(0, len(texts), _CHUNK))  # noqa: E731
-        encode = functools.partial(tokenizer.encode_batch, add_special_tokens=False)
-        counted = [[len(found.ids) for some in chunks(texts) for found in encode(some)] for texts in parts]
-        return np.sum(counted, axis=0, dtype=np.int32)
+        return np.sum([[len(found.ids) for found in self._whole(texts)] for texts in parts], axis=0, dtype=np.int32)
+
+    def _whole(self, texts: Sequence[str]) -> Iterator[Any]:
+        """Encodings of texts that are not cut, without special tokens."""
+        tokenizer = read_tokenizer(self.folder)
+        for start in range(0, len(texts), _CHUNK):
+            tokenizer.no_truncation()
+            yield from tokenizer.encode_batch(texts[start : start + _CHUNK], add_special_tokens=False)
 
     def check(self, vocab: int, pad_token: int, sep_token: int | None) -> None:
         """A ValueError if the tokenizer is not of a model with these tokens.
@@ -86,6 +96,7 @@ class Pieces:
           sep_token: what ends a question; None: the model does not know it.
         """
         tokenizer = read_tokenizer(self.folder)
+        tokenizer.no_truncation()
         size = tokenizer.get_vocab_size(with_added_tokens=True)
         if not size <= vocab < size + _ROUNDED:
             raise ValueError(

@@ -1,6 +1,7 @@
 """Every config that comes with the library loads, and a small copy of it takes a training step."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from fine_tuned import write_lines, write_tokenizer
 
-from efficient_attn.data import GLUE, CopyFirst, Denoising, LabelledLines, TextFiles
+from efficient_attn.data import GLUE, CopyFirst, Denoising, LabelledLines, SQuAD, TextFiles
 from efficient_attn.experiment import load_config, load_variants, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.models import EncoderConfig
@@ -77,7 +78,9 @@ def shrunken_sequences(config):
 
 
 def shrunken_texts(config, folder):
-    """Sentences of a few words, with the model's classes."""
+    """Sentences of a few words, with the model's classes, or with questions."""
+    if isinstance(config.source, SQuAD):
+        return shrunken_questions(config, folder)
     texts = [{"text": "ab cd", "pair": "ef gh ij", "label": label} for label in config.model.labels * 8]
     write_lines(folder, texts)
     paired = config.source.table.texts[1:] if isinstance(config.source, GLUE) else []
@@ -86,6 +89,24 @@ def shrunken_texts(config, folder):
     source = LabelledLines(path=folder, pair="pair" if paired else None)
     small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
     return dataclasses.replace(config, **small, context=16, batch_size=8, eval_batch_size=8, steps=1)
+
+
+def shrunken_questions(config, folder):
+    """Questions about a few words; in this many windows each text is read."""
+    answers = [{"text": "ij", "answer_start": 6}]
+    items = [{"id": f"{n}", "question": "is ab", "answers": answers} for n in range(16)]
+    whole = {"data": [{"paragraphs": [{"context": "ab cd ij kl mn op", "qas": items}]}]}
+    for name in ("train.json", "validation.json"):
+        (folder / name).write_text(json.dumps(whole))
+    files = ("train.json", "validation.json", "test.json")
+    answering = dataclasses.replace(config.answering, question=4, stride=2)
+    model = dataclasses.replace(small_encoder(config.model), vocab=write_tokenizer(folder), pad_token=1)
+    schedule = dataclasses.replace(config.schedule, warmup_steps=1)
+    source = dataclasses.replace(config.source, path=folder, files=files)
+    small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
+    return dataclasses.replace(
+        config, **small, answering=answering, context=16, batch_size=8, eval_batch_size=8, steps=1
+    )
 
 
 def test_there_are_configs():

@@ -1,5 +1,8 @@
 """Encoders with heads, fine-tuned on files in official formats through ``train.py`` and scored through ``eval.py``."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fine_tuned import WORDS, learned, write_config, write_lines, write_table
@@ -58,3 +61,37 @@ def test_a_number_of_a_pair(tmp_path, capsys):
     model = SPARSE + "head='classification', labels=('score',),"
     scores = learned(write_config(tmp_path, source, model, steps=150), tmp_path, capsys)
     assert min(scores["pearson"], scores["spearman"]) >= 0.95
+
+
+def questions(number, words):
+    """Questions whose answer is the word after the one that is asked for, in texts of more than one window."""
+    rng, items = np.random.default_rng(5), []
+    for n in range(number):
+        text = " ".join(rng.permutation(WORDS[:13])[:words])
+        asked, answer = text.split()[n % (words - 1) :][:2]
+        answers = [{"text": answer, "answer_start": text.index(answer)}]
+        items.append({"context": text, "qas": [{"id": f"q{n}", "question": f"is {asked}", "answers": answers}]})
+    return items
+
+
+def test_answers_in_texts_of_two_windows(tmp_path, capsys):
+    items = questions(19, 8)
+    # Version 2: one question has no answer.
+    items.append(
+        {"context": "ab cd ef", "qas": [{"id": "none", "question": "wx", "answers": [], "is_impossible": True}]}
+    )
+    for name in ("train-v1.1.json", "dev-v1.1.json"):
+        (tmp_path / name).write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": items}]}))
+    source = f"SQuAD(path={str(tmp_path)!r})"
+    config = write_config(tmp_path, source, LONGFORMER + "head='question_answering',", context=13, steps=200)
+    text = Path(config).read_text()
+    answering = "answering=Answering(question=4, stride=3, learned='any'),\n    batch_size"
+    text = text.replace("batch_size", answering, 1)
+    Path(config).write_text(f"from efficient_attn.answer_reading import Answering\n{text}")
+    file = tmp_path / "predictions.json"
+    scores = learned(config, tmp_path, capsys, "--predictions", str(file))
+    assert min(scores["exact"], scores["f1"], scores["best_exact"]) >= 0.95
+    # 8 words in windows of 13 - 4 - 2 tokens, of which 3 are shared.
+    assert (scores["examples"], scores["windows"], scores["truncated"]) == (20, 39, 0)
+    said = json.loads(file.read_text())
+    assert len(said) == 20 and said["none"] == ""

@@ -12,8 +12,9 @@ from fine_tuned import WORDS, write_lines, write_tokenizer
 from flax import nnx
 
 import efficient_attn as ea
+from efficient_attn.answer_reading import Answering
 from efficient_attn.commands import launch
-from efficient_attn.data import GLUE, LabelledLines, Masking, TextFiles
+from efficient_attn.data import GLUE, LabelledLines, Masking, SQuAD, TextFiles
 from efficient_attn.experiment import train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.masked_experiment import MaskedExperiment
@@ -148,6 +149,19 @@ FIELDS = {
     "words for a number": (
         {"numbers": True, "labels": ("score",)},
         "label 'no' of example 0 should be a number",
+    ),
+}
+
+
+_ASKED = {"source": SQuAD(path="absent"), "head": "question_answering"}
+FIELDS |= {
+    "a question without room": (
+        _ASKED | {"context": 38, "answering": Answering(question=30)},
+        "context=38 leaves 4 tokens for a text beside a question of 30, which must be more than answering.stride=128",
+    ),
+    "a question of more tokens than are global": (
+        _ASKED | {"context": 30, "answering": Answering(question=8, stride=2)},
+        "max_globals must be more, got 1",
     ),
 }
 
