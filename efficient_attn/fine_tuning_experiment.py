@@ -11,7 +11,8 @@ from efficient_attn import data
 from efficient_attn.answer_reading import Answering, AnswerReading
 from efficient_attn.models import Encoder, EncoderConfig, Functional, Longformer, encoder_of
 from efficient_attn.recipe import Recipe
-from efficient_attn.text_readings import ClassReading, TextReading
+from efficient_attn.tag_reading import TagReading
+from efficient_attn.text_readings import ChoiceReading, ClassReading, TextReading
 
 _CLASSES = ("classification", "pooled_classification", "activated_classification")
 # The way of reading that a source needs, and the heads that learn from it.
@@ -20,6 +21,8 @@ _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingPro
         data.GLUE: (ClassReading, _CLASSES),
         data.LabelledLines: (ClassReading, _CLASSES),
         data.SQuAD: (AnswerReading, ("question_answering", "residual_question_answering")),
+        data.CoNLL: (TagReading, ("token_classification",)),
+        data.ChoiceLines: (ChoiceReading, ("multiple_choice",)),
     }
 )
 # What a checkpoint of another head or another dropout does not say of the body.
@@ -46,7 +49,7 @@ class FineTuningExperiment(Recipe):
     """
 
     model: EncoderConfig
-    source: data.GLUE | data.LabelledLines | data.SQuAD
+    source: data.GLUE | data.LabelledLines | data.SQuAD | data.CoNLL | data.ChoiceLines
     tokenizer: str
     """A folder with ``tokenizer.json``, or ``vocab.txt``, or ``vocab.json`` and ``merges.txt``: the checkpoint's."""
     context: int
@@ -66,7 +69,7 @@ class FineTuningExperiment(Recipe):
             raise ValueError(f"mesh.model must divide the {self.model.heads} heads, got {self.mesh.model}")
         if isinstance(self.source, data.SQuAD):
             self._check_answering()
-        else:
+        if isinstance(self.source, data.GLUE | data.LabelledLines):
             self._check_labels(self.source)
 
     def _check_answering(self) -> None:

@@ -177,6 +177,57 @@ class ClassReading(TextReading):
         return Predictions(scores=scores, write=lambda path: data.write_submission(path, split.keys, said))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChoiceReading(TextReading):
+    """Texts, each paired with all of its choices."""
+
+    source: data.ChoiceLines
+
+    @property
+    def loss(self) -> ClassLoss:
+        """What is learned."""
+        return ClassLoss()
+
+    def encode(self, split: data.Choices) -> data.EncodedTexts:
+        """A split as the model reads it.
+
+        Raises:
+          ValueError: if choices have more tokens than the model's attention has global ones.
+        """
+        count = len(split.choices[0])
+        texts = [text for text in split.texts for _ in range(count)]
+        pairs = self.pieces.framed(texts, [choice for some in split.choices for choice in some])
+        rows = data.padded(pairs, self.pieces.context, self.model.pad_token)
+        self._check_globals(rows.arrays["tokens"], rows.lengths)
+        arrays = {name: array.reshape(-1, count, array.shape[-1]) for name, array in rows.arrays.items()}
+        if split.labels is not None:
+            arrays["targets"] = np.array(split.labels, np.int32)
+        lengths = rows.lengths.reshape(-1, count)
+        return data.EncodedTexts(
+            arrays=arrays, lengths=lengths, truncated=rows.truncated, description=split.description
+        )
+
+    def _check_globals(self, tokens: np.ndarray, lengths: np.ndarray) -> None:
+        attention = self.model.attention
+        if not isinstance(attention, Longformer) or attention.sep_token is None:
+            return
+        # What follows the first text and two separators is global.
+        most = int((lengths - np.argmax(tokens == attention.sep_token, axis=1) - 2).max())
+        if most > attention.max_globals:
+            raise ValueError(
+                f"choices of {most} tokens are global: max_globals must be as many, got {attention.max_globals}"
+            )
+
+    def predictions(self, split: data.Choices, examples: data.EncodedTexts, results: Results) -> Predictions:
+        """The best choice of each text, from 0, and how many are right."""
+        found = np.argmax(results["logits"], axis=1)
+        right = examples.arrays.get("targets")
+        scores = {} if right is None else {"accuracy": float(np.mean(found == right))}
+        return Predictions(
+            scores=scores, write=lambda path: data.write_submission(path, split.keys, [str(n) for n in found])
+        )
+
+
 def _number(label: str, split: data.LabelledTexts, place: int) -> float:
     try:
         return float(label)

@@ -11,6 +11,8 @@ from efficient_attn.data.batches import (
     evaluation_batches,
     process_rows,
 )
+from efficient_attn.data.choices import ChoiceLines, Choices
+from efficient_attn.data.conll import CoNLL, TaggedSentences, write_tagged
 from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
 from efficient_attn.data.digits import PaddedDigits
@@ -43,6 +45,9 @@ __all__ = [
     "AudioFiles",
     "Batch",
     "ByteWords",
+    "ChoiceLines",
+    "Choices",
+    "CoNLL",
     "ContiguousBatches",
     "CopyFirst",
     "Copying",
@@ -77,6 +82,7 @@ __all__ = [
     "StandardLibrary",
     "TFDSImages",
     "TFDSText",
+    "TaggedSentences",
     "Text8",
     "TextFiles",
     "TokenStream",
@@ -101,4 +107,5 @@ __all__ = [
     "told_tokens",
     "with_minimum_context",
     "write_submission",
+    "write_tagged",
 ]

@@ -95,3 +95,36 @@ def test_answers_in_texts_of_two_windows(tmp_path, capsys):
     assert (scores["examples"], scores["windows"], scores["truncated"]) == (20, 39, 0)
     said = json.loads(file.read_text())
     assert len(said) == 20 and said["none"] == ""
+
+
+def test_tags_of_words(tmp_path, capsys):
+    # "ab,cd" is of three tokens, of which the first is tagged.
+    tags = {word: ("O", "B-X", "I-X")[n % 3] for n, word in enumerate(WORDS)} | {"ab,cd": "B-Y"}
+    drawn = [[*text.split(), "ab,cd"][n % 2 :] for n, text in enumerate(sentences(20))]
+    lines = [[(word, "NN", tags[word]) for word in words] for words in drawn]
+    text = "-DOCSTART- -X- O\n\n" + "\n".join("".join(f"{' '.join(row)}\n" for row in line) for line in lines)
+    for name in ("train.txt", "valid.txt"):
+        (tmp_path / name).write_text(text)
+    model = SPARSE + "head='token_classification', labels=('O', 'B-X', 'I-X', 'B-Y'),"
+    config = write_config(tmp_path, f"CoNLL(path={str(tmp_path)!r})", model)
+    file = tmp_path / "out.txt"
+    scores = learned(config, tmp_path, capsys, "--predictions", str(file))
+    assert min(scores["f1"], scores["accuracy"]) >= 0.95
+    assert (scores["examples"], scores["truncated"]) == (20, 0)
+    first = file.read_text().split("\n\n")[0].splitlines()
+    assert [row.split()[:2] for row in first] == [[word, tag] for word, _, tag in lines[0]]
+
+
+def test_one_of_three_choices(tmp_path, capsys):
+    drawn = [text.split() for text in sentences(60, words=3, seed=4)]
+    choices = [[" ".join(text) for text in drawn[n : n + 3]] for n in range(0, 60, 3)]
+    rows = [
+        {"text": text, "choices": some, "label": n % 3}
+        for n, (text, some) in enumerate(zip(sentences(20), choices, strict=True))
+    ]
+    write_lines(tmp_path, rows)
+    model = LONGFORMER + "head='multiple_choice',"
+    config = write_config(tmp_path, f"ChoiceLines(path={str(tmp_path)!r})", model, steps=300)
+    scores = learned(config, tmp_path, capsys)
+    assert scores["accuracy"] >= 0.95
+    assert (scores["examples"], scores["truncated"]) == (20, 0)
