@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +57,11 @@ class AnswerReading(TextReading):
         """What is learned."""
         return AnswerLoss()
 
+    def texts(self, split: data.Questions) -> tuple[Sequence[str], Sequence[str]]:
+        """Questions as they are read, and the texts that they are about."""
+        asked = self.pieces.beginnings(_asked(split), self.answering.question)
+        return asked, [question.context for question in split.questions]
+
     def encode(self, split: data.Questions) -> data.EncodedTexts:
         """The windows of a split."""
         found = list(self._windows(split))
@@ -64,7 +69,7 @@ class AnswerReading(TextReading):
         arrays = dict(rows.arrays)
         if split.labelled:
             arrays["targets"] = np.stack([self._places(window, split.questions[n].spans) for n, window in found])
-        read, most = zip(self._questions(split), _asked(split), strict=True), self.answering.windows
+        read, most = zip(self.texts(split)[0], _asked(split), strict=True), self.answering.windows
         cut = {n for n, (part, whole) in enumerate(read) if part != whole}
         cut |= {n for n, window in found if most is not None and len(window.overflowing) >= most}
         return data.EncodedTexts(arrays=arrays, lengths=rows.lengths, truncated=len(cut), description=split.description)
@@ -103,15 +108,10 @@ class AnswerReading(TextReading):
 
     def _windows(self, split: data.Questions) -> Iterator[tuple[int, Any]]:
         """The windows of each text in turn, each with the number of its question."""
-        contexts = [question.context for question in split.questions]
-        whole = self.pieces.framed(self._questions(split), contexts, "only_second", self.answering.stride)
+        whole = self.pieces.framed(*self.texts(split), "only_second", self.answering.stride)
         for number, encoding in enumerate(whole):
             for window in (encoding, *encoding.overflowing)[: self.answering.windows]:
                 yield number, window
-
-    def _questions(self, split: data.Questions) -> list[str]:
-        """The questions, cut where they are too long."""
-        return self.pieces.beginnings(_asked(split), self.answering.question)
 
     def _places(self, window: Any, spans: tuple[tuple[int, int], ...]) -> Int32[np.ndarray, "A 2"]:
         """Tokens at which the answers in a window begin and end, each once, and -1; the first token if there is none."""

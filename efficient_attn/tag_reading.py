@@ -1,6 +1,7 @@
 """How an encoder reads sentences whose words have tags: the first token of a word tells its tag."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -23,9 +24,13 @@ class TagReading(TextReading):
         """What is learned."""
         return TagLoss()
 
+    def texts(self, split: data.TaggedSentences) -> tuple[Sequence[str], None]:
+        """Sentences."""
+        return [" ".join(words) for words in split.words], None
+
     def encode(self, split: data.TaggedSentences) -> data.EncodedTexts:
         """A split as the model reads it."""
-        rows = data.padded(self.pieces.framed(_texts(split), None), self.pieces.context, self.model.pad_token)
+        rows = data.padded(self.pieces.framed(*self.texts(split)), self.pieces.context, self.model.pad_token)
         arrays = dict(rows.arrays)
         if split.tags is not None:
             arrays["targets"] = np.full(arrays["tokens"].shape, -1, np.int32)
@@ -49,7 +54,7 @@ class TagReading(TextReading):
     def _slots(self, split: data.TaggedSentences) -> list[Int[np.ndarray, " words"]]:
         """The first token of each word; -1 of one without."""
         found = []
-        for words, encoding in zip(split.words, self.pieces.framed(_texts(split), None), strict=True):
+        for words, encoding in zip(split.words, self.pieces.framed(*self.texts(split)), strict=True):
             begins = np.cumsum([0, *[len(word) + 1 for word in words[:-1]]])
             tokens = [n for n, part in enumerate(encoding.sequence_ids) if part == 0]
             ends = np.array([encoding.offsets[n][1] for n in tokens])
@@ -60,7 +65,3 @@ class TagReading(TextReading):
             held = [tokens[place] if there else -1 for place, there in zip(first, inside, strict=True)]
             found.append(np.array(held))
         return found
-
-
-def _texts(split: data.TaggedSentences) -> list[str]:
-    return [" ".join(words) for words in split.words]

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,10 @@ class TextReading(abc.ABC):
     @abc.abstractmethod
     def loss(self) -> Loss:
         """What is learned."""
+
+    @abc.abstractmethod
+    def texts(self, split: Any) -> tuple[Sequence[str], Sequence[str] | None]:
+        """What the model reads, and what each is paired with."""
 
     @abc.abstractmethod
     def encode(self, split: Any) -> data.EncodedTexts:
@@ -143,9 +147,13 @@ class ClassReading(TextReading):
         """What is learned."""
         return NumberLoss() if self.source.numbers else ClassLoss()
 
+    def texts(self, split: data.LabelledTexts) -> tuple[Sequence[str], Sequence[str] | None]:
+        """What the model reads, and what each is paired with."""
+        return split.firsts, split.seconds
+
     def encode(self, split: data.LabelledTexts) -> data.EncodedTexts:
         """A split as the model reads it."""
-        rows = data.padded(self.pieces.framed(split.firsts, split.seconds), self.pieces.context, self.model.pad_token)
+        rows = data.padded(self.pieces.framed(*self.texts(split)), self.pieces.context, self.model.pad_token)
         targets = {} if split.labels is None else {"targets": self._targets(split)}
         return data.EncodedTexts(arrays=rows.arrays | targets, **rows.counted, description=split.description)
 
@@ -188,6 +196,11 @@ class ChoiceReading(TextReading):
         """What is learned."""
         return ClassLoss()
 
+    def texts(self, split: data.Choices) -> tuple[Sequence[str], Sequence[str]]:
+        """Each text once for each of its choices."""
+        pairs = [(text, choice) for text, some in zip(split.texts, split.choices, strict=True) for choice in some]
+        return [text for text, _ in pairs], [choice for _, choice in pairs]
+
     def encode(self, split: data.Choices) -> data.EncodedTexts:
         """A split as the model reads it.
 
@@ -195,9 +208,7 @@ class ChoiceReading(TextReading):
           ValueError: if choices have more tokens than the model's attention has global ones.
         """
         count = len(split.choices[0])
-        texts = [text for text in split.texts for _ in range(count)]
-        pairs = self.pieces.framed(texts, [choice for some in split.choices for choice in some])
-        rows = data.padded(pairs, self.pieces.context, self.model.pad_token)
+        rows = data.padded(self.pieces.framed(*self.texts(split)), self.pieces.context, self.model.pad_token)
         self._check_globals(rows.arrays["tokens"], rows.lengths)
         arrays = {name: array.reshape(-1, count, array.shape[-1]) for name, array in rows.arrays.items()}
         if split.labels is not None:

@@ -58,7 +58,7 @@ class Pieces:
         """
         tokenizer = read_tokenizer(self.folder)
         texts: Sequence[Any] = firsts if seconds is None else list(zip(firsts, seconds, strict=True))
-        room = self.context - tokenizer.num_special_tokens_to_add(seconds is not None)
+        room = self.room(seconds is not None)
         if room <= stride:
             raise ValueError(
                 f"context={self.context} leaves {room} tokens for a text, which must be more than {stride}"
@@ -67,6 +67,10 @@ class Pieces:
             # One tokenizer serves all that read from its folder.
             tokenizer.enable_truncation(self.context, stride=stride, strategy=cut)
             yield from tokenizer.encode_batch(texts[start : start + _CHUNK])
+
+    def room(self, paired: bool) -> int:
+        """Tokens of a text or a pair beside special ones."""
+        return self.context - read_tokenizer(self.folder).num_special_tokens_to_add(paired)
 
     def beginnings(self, texts: Sequence[str], tokens: int) -> list[str]:
         """The part of each text that its first ``tokens`` tokens stand for, special ones not counted."""
