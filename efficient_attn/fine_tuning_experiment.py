@@ -20,6 +20,7 @@ _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingPro
     {
         data.GLUE: (ClassReading, _CLASSES),
         data.LabelledLines: (ClassReading, _CLASSES),
+        data.TFDSLabelled: (ClassReading, _CLASSES),
         data.SQuAD: (AnswerReading, ("question_answering", "residual_question_answering")),
         data.CoNLL: (TagReading, ("token_classification",)),
         data.ChoiceLines: (ChoiceReading, ("multiple_choice",)),
@@ -49,7 +50,7 @@ class FineTuningExperiment(Recipe):
     """
 
     model: EncoderConfig
-    source: data.GLUE | data.LabelledLines | data.SQuAD | data.CoNLL | data.ChoiceLines
+    source: data.GLUE | data.LabelledLines | data.TFDSLabelled | data.SQuAD | data.CoNLL | data.ChoiceLines
     tokenizer: str
     """A folder with ``tokenizer.json``, or ``vocab.txt``, or ``vocab.json`` and ``merges.txt``: the checkpoint's."""
     context: int
@@ -69,7 +70,7 @@ class FineTuningExperiment(Recipe):
             raise ValueError(f"mesh.model must divide the {self.model.heads} heads, got {self.mesh.model}")
         if isinstance(self.source, data.SQuAD):
             self._check_answering()
-        if isinstance(self.source, data.GLUE | data.LabelledLines):
+        if isinstance(self.source, data.GLUE | data.LabelledLines | data.TFDSLabelled):
             self._check_labels(self.source)
 
     def _check_answering(self) -> None:
@@ -86,7 +87,7 @@ class FineTuningExperiment(Recipe):
                 f"{attention.max_globals}"
             )
 
-    def _check_labels(self, source: data.GLUE | data.LabelledLines) -> None:
+    def _check_labels(self, source: data.GLUE | data.LabelledLines | data.TFDSLabelled) -> None:
         labels = self.model.labels
         if source.numbers and len(labels) != 1:
             raise ValueError(f"a number is learned by a model with one label, got {labels}")

@@ -140,7 +140,7 @@ def _joined(batches: list[Mapping[str, Any]]) -> Results:
 class ClassReading(TextReading):
     """Texts and pairs with a class or a number."""
 
-    source: data.GLUE | data.LabelledLines
+    source: data.GLUE | data.LabelledLines | data.TFDSLabelled
 
     @property
     def loss(self) -> ClassLoss:

@@ -34,7 +34,7 @@ from efficient_attn.data.standard_library import StandardLibrary
 from efficient_attn.data.stream import TokenStream, Unit
 from efficient_attn.data.text_files import TextFiles
 from efficient_attn.data.text_pieces import EncodedTexts, Pieces, padded
-from efficient_attn.data.tfds import TFDSImages, TFDSText
+from efficient_attn.data.tfds import TFDSImages, TFDSLabelled, TFDSText
 from efficient_attn.data.wikipedia import WikipediaExcerpt
 from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
 
@@ -81,6 +81,7 @@ __all__ = [
     "SplitFractions",
     "StandardLibrary",
     "TFDSImages",
+    "TFDSLabelled",
     "TFDSText",
     "TaggedSentences",
     "Text8",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,8 @@ def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise ValueError(f"{file} has no example")
 
 
-def text_field(row: dict[str, Any], name: str, file: Path, line: int, kind: Callable[[Any], bool] | None = None) -> Any:
-    """A field of a row, which must be text or what ``kind`` says.
+def text_field(row: dict[str, Any], name: str, file: Path, line: int) -> str:
+    """A field of a row, which must be text.
 
     Raises:
       ValueError: if it is missing or is something else.
@@ -125,7 +125,7 @@ def text_field(row: dict[str, Any], name: str, file: Path, line: int, kind: Call
     if name not in row:
         raise ValueError(f"{file} line {line} has no field {name!r}; it has {', '.join(row)}")
     value = row[name]
-    if not (isinstance(value, str) if kind is None else kind(value)):
+    if not isinstance(value, str):
         raise ValueError(f"{name!r} of {file} line {line} should be one text, got {json.dumps(value)[:60]}")
     return value
 

@@ -162,7 +162,7 @@ def padded(encodings: Iterable[Any], context: int, pad_token: int) -> PaddedRows
     for encoding in encodings:
         number = len(encoding.ids)
         tokens.append(np.full(context, pad_token, np.int32))
-        types.append(np.zeros(context, np.int32))
+        types.append(np.zeros(context, np.int8))
         tokens[-1][:number], types[-1][:number] = encoding.ids, encoding.type_ids
         lengths.append(number)
         truncated += bool(encoding.overflowing)
@@ -193,6 +193,8 @@ def read_tokenizer(folder: Location) -> Any:
                 raise ValueError(f"{files / names[0]} is not a tokenizer: {error}") from error
             if not found.num_special_tokens_to_add(True):
                 raise ValueError(f"{files / names[0]} does not say which special tokens frame a text (post_processor)")
+            # A file may say how to fill up and cut texts, which is said here.
+            found.no_padding()
             return found
     options = ", ".join(" and ".join(names) for names in _READERS)
     raise FileNotFoundError(f"{files} has no file of a tokenizer: one of {options}")

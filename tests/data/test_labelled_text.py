@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from efficient_attn.data import GLUE, LabelledLines, write_submission
+from efficient_attn.data import GLUE, LabelledLines, TFDSLabelled, write_submission
 from efficient_attn.data.glue import GLUE_TABLES
 
 # The headers of the published files, their training set's and their test set's, and a row of each.
@@ -71,6 +71,25 @@ def test_labels_of_lines_may_be_text_numbers_or_booleans(tmp_path):
     found = LabelledLines(path=tmp_path, text="question", pair="passage").load("train")
     assert found.labels == ["pos", "1", "true", "2.5"]
     assert (found.firsts[0], found.seconds[0], len(found)) == ("q", "p", 4)
+
+
+def test_a_data_set_of_tfds(prepared):
+    split_names = ("train", "train[10:]", "test")
+    source = TFDSLabelled(name="notes", data_dir=prepared, split_names=split_names)
+    found = source.load("validation")
+    assert (found.firsts, found.labels, found.seconds) == (["note 10", "note 11"], ["even", "odd"], None)
+    # Labels of the test split are not published.
+    assert source.load("test").labels is None
+    numbers = TFDSLabelled(name="notes", data_dir=prepared, pair="text", label="score", numbers=True)
+    assert numbers.load("test").labels == [str(number / 2) for number in range(12, 17)]
+    assert numbers.load("test").seconds == numbers.load("test").firsts
+    for fields, message in {
+        ("text", "score"): "feature 'score' of .* should be a class, got",
+        ("words", "label"): "has no feature 'words'",
+        ("raw", "label"): "feature 'raw' of notes should be text, got ndarray",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            TFDSLabelled(name="notes", data_dir=prepared, text=fields[0], label=fields[1]).load("train")
 
 
 def test_a_submission_has_the_benchmarks_columns(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from efficient_attn.data import Pieces, padded
+from efficient_attn.data.text_pieces import read_tokenizer
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -42,6 +43,17 @@ def test_the_byte_pairs_of_roberta(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps(vocab))
     (tmp_path / "merges.txt").write_text("#version: 0.2\nĠ a\na b\n")
     assert ids(tmp_path, ["ab a"], ["b"]) == [[0, 8, 7, 2, 2, 5, 2]]
+
+
+def test_a_file_that_fills_up_and_cuts_texts_itself(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(BERT))
+    found = read_tokenizer(tmp_path)
+    found.enable_padding(pad_id=0, pad_token="[PAD]", length=9)
+    found.enable_truncation(3)
+    again = tmp_path / "again"
+    again.mkdir()
+    found.save(str(again / "tokenizer.json"))
+    assert ids(again, ["b c b c"]) == [[2, 6, 7, 6, 7, 3]]
 
 
 def test_what_is_cut_is_counted(tmp_path):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -26,7 +25,6 @@ from efficient_attn.training import AdamW, Constant, Schedule
 pytest.importorskip("tokenizers")
 pytest.importorskip("sklearn")
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
 # So small a rate that parameters stay what they are.
 STILL = Schedule(peak=1e-12, decay=Constant())
 MODEL = EncoderConfig(
@@ -173,6 +171,14 @@ def test_requests_that_are_refused(fields, message, experiment, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message.format(folder=tmp_path))):
         train(_with(experiment, **fields), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_it_says_how_many_texts_are_cut(experiment, capsys):
+    cut = dataclasses.replace(experiment, context=3)
+    cut.reading.batches(cut.source.load("train"))
+    assert "4 of 8 are cut to 3 tokens" in capsys.readouterr().err
+    experiment.reading.batches(experiment.source.load("train"))
+    assert capsys.readouterr().err == ""
 
 
 def test_texts_without_labels_are_not_scored(experiment, tmp_path):
