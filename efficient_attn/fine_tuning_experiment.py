@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
 
 from efficient_attn import data
 from efficient_attn.answer_reading import Answering, AnswerReading
@@ -119,5 +120,6 @@ class FineTuningExperiment(Recipe):
         kept = {name: part for name, part in params.items() if name != "head"}
         wanted = [name for name in self.form.shapes() if name not in kept]
         draw = jax.jit(lambda key: {name: part for name, part in self.form.init(key).items() if name in wanted})
-        whole = kept | draw(jax.random.key(self.seed))
+        # On the host, from where every process can put them beside the others.
+        whole = kept | jax.tree.map(np.asarray, draw(jax.random.key(self.seed)))
         return {name: part for name, part in whole.items() if name != "pooler" or self.model.pooler}
