@@ -5,7 +5,8 @@ Command: python train.py configs/small_long_documents.py --workdir runs/small_lo
 Data: data/long_documents/train.jsonl, validation.jsonl and test.jsonl, a {"text": ..., "label": ...} on each line, and a tokenizer
   of 4,096 tokens in data/long_documents/tokenizer.json; docs/data.md says how to make one. Other labels: --model.labels.
 Model: two layers of Longformer over word pieces, windows of 32 on each side, the first token global; random initial parameters.
-Hardware: 2 CPU cores. Measured: see docs/measurements.md.
+Hardware: 2 CPU cores, 6 to 11 minutes beside other processes. Measured on mails, spam or not, from which the default labels are, in
+  docs/measurements.md: 90.5 % of the test split right over three seeds, 90.2 % by the first 512 tokens; majority 51.5 %.
 """
 
 import dataclasses
