@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -25,6 +26,7 @@ from efficient_attn.training import AdamW, Constant, Schedule
 pytest.importorskip("tokenizers")
 pytest.importorskip("sklearn")
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
 # So small a rate that parameters stay what they are.
 STILL = Schedule(peak=1e-12, decay=Constant())
 MODEL = EncoderConfig(
@@ -117,6 +119,30 @@ def test_a_pretrained_model_of_other_choices_is_refused(experiment, tmp_path):
     config = dataclasses.replace(experiment, start=str(tmp_path / "pretrained"))
     with pytest.raises(ValueError, match=r"ff_width 32 there, 16 here; norm_epsilon 1e-05 there, 1e-12 here"):
         train(config, str(tmp_path / "run"))
+
+
+FAMILIES = {
+    "BertModel": "pooled_classification",
+    "BigBirdForMaskedLM": "activated_classification",
+    "LongformerForQuestionAnswering": "classification",
+    "MPNetForMaskedLM": "classification",
+    "RobertaForSequenceClassification": "classification",
+}
+
+
+@pytest.mark.parametrize("name, head", FAMILIES.items(), ids=FAMILIES)
+def test_it_begins_with_any_family_and_head(name, head, experiment, tmp_path):
+    found = ea.load_pretrained(GOLDEN / name)
+    model = dataclasses.replace(
+        found.config, head=head, labels=MODEL.labels, pooler=head.startswith("pooled"), dropout=0.3, head_dropout=0.3
+    )
+    config = dataclasses.replace(experiment, model=model, start=str(GOLDEN / name))
+    params = begun(config, str(tmp_path / "run"), config.mesh.placement())
+    body = nnx.to_pure_dict(nnx.split(found)[1])
+    parts = [part for part in params if part not in ("head", "pooler")]
+    assert {"embedding", "stack"} <= set(parts) == set(body) - {"head", "pooler"}
+    assert_same([params[part] for part in parts], [body[part] for part in parts])
+    assert jax.tree.leaves(params["head"])[-1].shape[-1] == len(MODEL.labels)
 
 
 def _with(experiment, **fields):
