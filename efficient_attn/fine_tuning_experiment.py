@@ -101,13 +101,21 @@ class FineTuningExperiment(Recipe):
         return encoder_of(self.model)
 
     @property
+    def _pieces(self) -> data.Pieces:
+        return data.Pieces(folder=self.tokenizer, context=self.context)
+
+    @property
     def reading(self) -> TextReading:
         """How the model reads its data."""
         kind, _ = _READINGS[type(self.source)]
         names = ("model", "source", "batch_size", "seed", "eval_batch_size")
-        pieces = data.Pieces(folder=self.tokenizer, context=self.context)
         own = {"answering": self.answering} if kind is AnswerReading else {}
-        return kind(pieces=pieces, **own, **{name: getattr(self, name) for name in names})
+        return kind(pieces=self._pieces, **own, **{name: getattr(self, name) for name in names})
+
+    def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is learned and how it runs, as JSON objects; a tokenizer is what is in its files, wherever they lie."""
+        learned, runs = super().fields()
+        return learned | {"tokenizer": self._pieces.fingerprint()}, runs
 
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that a checkpoint to start from must agree with."""

@@ -7,6 +7,7 @@ MPNet.
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from efficient_attn.data.batches import Batch
-from efficient_attn.data.source import Location, require_folder
+from efficient_attn.data.source import Location, read_file, require_folder
 
 Cut = Literal["longest_first", "only_second"]
 _FRAMES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
@@ -26,6 +27,8 @@ _FRAMES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
         "roberta": ("<s>", "</s>", "<s>:0 $A:0 </s>:0", "<s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0"),
     }
 )
+_OPTIONS = "tokenizer_config.json"
+_REMEDY = "tokenizer=... names a folder with the files of a tokenizer"
 _PADDING = ("<pad>", "[PAD]")
 # Embeddings are often rounded up to a multiple of this many rows.
 _ROUNDED = 128
@@ -90,6 +93,13 @@ class Pieces:
         for start in range(0, len(texts), _CHUNK):
             tokenizer.no_truncation()
             yield from tokenizer.encode_batch(texts[start : start + _CHUNK], add_special_tokens=False)
+
+    def fingerprint(self) -> str:
+        """Identifies the tokenizer by what is in its files."""
+        folder = require_folder(self.folder, _REMEDY)
+        names = sorted({name for files in _READERS for name in files} | {_OPTIONS})
+        files = [folder / name for name in names if (folder / name).is_file()]
+        return hashlib.blake2b(b"".join(map(read_file, files)), digest_size=8).hexdigest()
 
     def check(self, vocab: int, pad_token: int, sep_token: int | None) -> None:
         """A ValueError if the tokenizer is not of a model with these tokens.
@@ -183,7 +193,7 @@ def read_tokenizer(folder: Location) -> Any:
         import tokenizers
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("texts are encoded by tokenizers: pip install 'efficient-attn[hf]'") from error
-    files = require_folder(folder, "tokenizer=... names a folder with the files of a tokenizer")
+    files = require_folder(folder, _REMEDY)
     for names, read in _READERS.items():
         if all((files / name).is_file() for name in names):
             try:
@@ -203,7 +213,7 @@ def read_tokenizer(folder: Location) -> Any:
 def _word_pieces(tokenizers: Any, folder: Path) -> Any:
     model = tokenizers.models.WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]")
     found = tokenizers.Tokenizer(model)
-    options = folder / "tokenizer_config.json"
+    options = folder / _OPTIONS
     lower = json.loads(options.read_text()).get("do_lower_case", True) if options.is_file() else True
     found.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
     found.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()

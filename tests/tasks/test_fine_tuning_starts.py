@@ -209,6 +209,16 @@ def test_it_says_how_many_texts_are_cut(experiment, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_run_does_not_go_on_with_another_tokenizer(experiment, tmp_path):
+    before, _ = experiment.fields()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    write_tokenizer(moved)
+    assert dataclasses.replace(experiment, tokenizer=str(moved)).fields()[0] == before
+    write_tokenizer(moved, WORDS[::-1])
+    assert dataclasses.replace(experiment, tokenizer=str(moved)).fields()[0] != before
+
+
 def test_texts_without_labels_are_not_scored(experiment, tmp_path):
     write_lines(tmp_path, [{"text": "ab"}], ["test"])
     reading = experiment.reading
