@@ -64,15 +64,24 @@ class AnswerReading(TextReading):
 
     def encode(self, split: data.Questions) -> data.EncodedTexts:
         """The windows of a split."""
-        found = list(self._windows(split))
-        rows = data.padded([window for _, window in found], self.pieces.context, self.model.pad_token)
-        arrays = dict(rows.arrays)
-        if split.labelled:
-            arrays["targets"] = np.stack([self._places(window, split.questions[n].spans) for n, window in found])
-        read, most = zip(self.texts(split)[0], _asked(split), strict=True), self.answering.windows
-        cut = {n for n, (part, whole) in enumerate(read) if part != whole}
-        cut |= {n for n, window in found if most is not None and len(window.overflowing) >= most}
-        return data.EncodedTexts(arrays=arrays, lengths=rows.lengths, truncated=len(cut), description=split.description)
+        places, most = [], self.answering.windows
+        cut = {
+            n for n, (part, whole) in enumerate(zip(self.texts(split)[0], _asked(split), strict=True)) if part != whole
+        }
+
+        def windows() -> Iterator[Any]:
+            # Encodings take far more memory than tokens: none is kept.
+            for number, window in self._windows(split):
+                places.append(self._places(window, split.questions[number].spans))
+                if most is not None and len(window.overflowing) >= most:
+                    cut.add(number)
+                yield window
+
+        rows = data.padded(windows(), self.pieces.context, self.model.pad_token)
+        targets = {"targets": np.stack(places)} if split.labelled else {}
+        return data.EncodedTexts(
+            arrays=rows.arrays | targets, lengths=rows.lengths, truncated=len(cut), description=split.description
+        )
 
     def predictions(self, split: data.Questions, examples: data.EncodedTexts, results: Results) -> Predictions:
         """An answer to each question, and their scores."""
