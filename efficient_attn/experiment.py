@@ -249,7 +249,7 @@ def evaluate(config: Recipe, workdir: str, split: data.Split, predictions: str |
         raise ValueError(f"predictions are written of labelled texts, and {type(config).__name__} has none")
     params, step = restore(config, workdir, placement.parameters)
     stream = config.source.load(split)
-    if predictions is None:
+    if predictions is None or not isinstance(reading, Predicting):
         report = _Scorer(reading, stream, placement).score(params)
     else:
         with jax.set_mesh(placement.mesh):

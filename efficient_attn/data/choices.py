@@ -48,6 +48,10 @@ class ChoiceLines:
     files: tuple[str, str, str] = ("train.jsonl", "validation.jsonl", "test.jsonl")
     """Of training, validation and test."""
 
+    def __post_init__(self):
+        if not self.choices:
+            raise ValueError("choices must name at least one field, got none")
+
     def load(self, split: Split) -> Choices:
         """Reads one split; see ``Source.load``."""
         file = file_of_split(self.path, self.files, split, _REMEDY)

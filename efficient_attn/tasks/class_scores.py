@@ -41,8 +41,9 @@ def number_scores(found: Float[np.ndarray, " count"], right: Float[np.ndarray, "
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("correlations need scipy: pip install 'efficient-attn[probe]'") from error
     constant = len(found) < 2 or np.ptp(found) == 0 or np.ptp(right) == 0
-    both = (0.0, 0.0) if constant else (stats.pearsonr(found, right)[0], stats.spearmanr(found, right)[0])
-    return {"pearson": float(both[0]), "spearman": float(both[1]), "mse": float(np.mean((found - right) ** 2))}
+    measures = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
+    scores = {name: 0.0 if constant else float(of(found, right).statistic) for name, of in measures.items()}
+    return scores | {"mse": float(np.mean((found - right) ** 2))}
 
 
 def _scikit_learn() -> Any:
