@@ -14,6 +14,7 @@ COMMANDS = {
     "show": ("efficient_attn.commands.show", "draw a pattern and count its blocks"),
     "sample": ("efficient_attn.commands.sample", "continue a prompt with a trained model"),
     "params": ("efficient_attn.commands.params", "count the parameters of a configuration"),
+    "lengths": ("efficient_attn.commands.lengths", "average and 95th percentile of a task's word pieces"),
     "plan": (
         "efficient_attn.commands.plan",
         "memory, communication and time of a training step on TPUs that are not there",

@@ -18,7 +18,7 @@ from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.lsh_attention import Hashing
 from efficient_attn.patterns.local import looks_ahead
 from efficient_attn.reading import Windows, reading_of
-from efficient_attn.recipe import Reading, Recipe
+from efficient_attn.recipe import Predicting, Reading, Recipe
 from efficient_attn.restoring import begun, restore
 
 Source = (
@@ -158,6 +158,8 @@ def train(config: Recipe, workdir: str) -> dict[str, Any]:
     update = config.update()
     # All that can be refused is refused before the workdir is claimed: a corrected command may then use it.
     _check(config, reading.program(), batches.at(0), placement)
+    if isinstance(reading, Predicting):
+        reading.check(held_out)
     begin = config.form.init if config.start is None else begun(config, workdir, placement)
     learned["fingerprint"] = config.source.fingerprint()
     training.check_workdir(workdir, learned, runs)
@@ -230,18 +232,33 @@ def _options(config: Recipe) -> training.TrainOptions:
     )
 
 
-def evaluate(config: Recipe, workdir: str, split: data.Split) -> dict[str, Any]:
+def evaluate(config: Recipe, workdir: str, split: data.Split, predictions: str | None = None) -> dict[str, Any]:
     """Scores the last checkpoint of ``workdir`` on a whole split.
 
+    Args:
+      config: the experiment.
+      workdir: where it was trained.
+      split: the part of its data.
+      predictions: a file to write what the model says of each example; the split need have no labels then.
+
     Raises:
-      ValueError: if the workdir was trained with another model.
+      ValueError: if the workdir was trained with another model, or there is nothing to score or to write.
       FileNotFoundError: if it has no checkpoint.
     """
-    placement = config.mesh.placement()
+    placement, reading = config.mesh.placement(), config.reading
+    if predictions is not None and not isinstance(reading, Predicting):
+        raise ValueError(f"predictions are written of labelled texts, and {type(config).__name__} has none")
     params, step = restore(config, workdir, placement.parameters)
     stream = config.source.load(split)
-    report = _Scorer(config.reading, stream, placement).score(params)
-    return {**report, **config.reading.yardstick(stream), "step": step, "split": split, "data": stream.description}
+    if predictions is None or not isinstance(reading, Predicting):
+        report = _Scorer(reading, stream, placement).score(params)
+    else:
+        with jax.set_mesh(placement.mesh):
+            found = reading.predictor(placement)(params, stream)
+        if jax.process_index() == 0:
+            found.write(Path(predictions))
+        report = found.scores
+    return {**report, **reading.yardstick(stream), "step": step, "split": split, "data": stream.description}
 
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):

@@ -82,6 +82,19 @@ class Reading(Protocol):
         ...
 
 
+@runtime_checkable
+class Predicting(Reading, Protocol):
+    """A reading that says something of each example."""
+
+    def check(self, split: Any, /) -> None:
+        """A ValueError if a split cannot be scored."""
+        ...
+
+    def predictor(self, placement: training.Placement) -> Callable[[Any, Any], Any]:
+        """From parameters and a split to ``scores``, and ``write``, which takes a path."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe(abc.ABC):
     """A model, its data and its training; subclasses say which, in fields ``model`` and ``source``."""
@@ -93,7 +106,8 @@ class Recipe(abc.ABC):
     steps: int
     """Updates in all."""
     start: str | None = None
-    """A workdir, from whose last checkpoint the parameters are taken to begin with; None: they are drawn."""
+    """A workdir, from whose last checkpoint the parameters are taken to begin with, or a folder as of ``load_pretrained``; None:
+    they are drawn."""
     schedule: training.Schedule
     optimizer: training.Optimizer = dataclasses.field(default_factory=training.AdamW)
     clip_norm: float | None = 1.0
@@ -133,6 +147,14 @@ class Recipe(abc.ABC):
     def parametrised(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that its parameters depend on."""
         return model
+
+    def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a model, as JSON, that a pretrained one to start from must agree with."""
+        return self.parametrised(model)
+
+    def completed(self, params: dict[str, Any]) -> dict[str, Any]:
+        """What a run begins with, of the parameters it starts from: all of them."""
+        return params
 
     def update(self) -> optax.GradientTransformation:
         """What makes an update of a gradient: clipping, the optimizer at its rate, and what parameters must obey."""

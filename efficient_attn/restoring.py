@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from flax import nnx
+
 from efficient_attn import training
+from efficient_attn.pretrained import load_pretrained
 from efficient_attn.recipe import Recipe, defaults, plain
 
 
@@ -34,20 +37,52 @@ def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None
 
 
 def begun(config: Recipe, workdir: str, placement: training.Placement) -> Any:
-    """The parameters of the run to start from; of a run that has gone on already, how it began is of no account.
+    """The parameters to start from, of a run or of a pretrained model; of a run that has gone on already, how it began is of no
+    account.
 
     Raises:
       FileNotFoundError: if that run has no checkpoint.
-      ValueError: if its parameters are not of the model's shapes.
+      ValueError: if its parameters are not of the model's shapes, or a pretrained model is another than the config's.
     """
     with contextlib.suppress(FileNotFoundError), _last(workdir):
         return config.form.init
-    with _last(config.start) as (checkpoints, step):
-        params = checkpoints.restore_params(step, placement.parameters)
+    folder = Path(config.start).expanduser()
+    # A workdir has a config.json of its own.
+    if (folder / "config.json").is_file() and not (folder / "checkpoints").is_dir():
+        params = _pretrained(config)
+    else:
+        with _last(config.start) as (checkpoints, step):
+            params = checkpoints.restore_params(step, placement.parameters)
+            head = (checkpoints.metadata(step).get("config", {}).get("model") or {}).get("head")
+        # Masked language modelling has no global tokens, so that their projections have learned nothing.
+        params = _with_globals(params) if head == "masked_lm" else params
     try:
-        return _shaped(config.form.shapes(), params)
+        return _shaped(config.form.shapes(), config.completed(params))
     except ValueError as error:
         raise ValueError(f"start={config.start} has parameters of other shapes than the model's: {error}") from None
+
+
+def _pretrained(config: Recipe) -> Any:
+    """The parameters of a checkpoint's folder, as of ``load_pretrained``."""
+    model = load_pretrained(config.start)
+    kinds = [type(getattr(model, "config", None)), type(config.model)]
+    if kinds[0] is not kinds[1]:
+        raise ValueError(
+            f"start={config.start} holds a model of {kinds[0].__name__}, and {kinds[1].__name__} is wanted"
+        )
+    there, here = (config.inherited(plain(x)) for x in (model.config, config.model))
+    differing = [f"{k} {there.get(k)} there, {here[k]} here" for k in here if there.get(k) != here[k]]
+    if differing:
+        raise ValueError(f"start={config.start} holds another model: {'; '.join(differing)}")
+    return nnx.to_pure_dict(nnx.split(model)[1])
+
+
+def _with_globals(params: Any) -> Any:
+    """A Longformer's parameters with the global projections as copies of the local ones; others as they are."""
+    if not isinstance(params, dict):
+        return params
+    local = {name: params.get(str(name).removesuffix("_global"), part) for name, part in params.items()}
+    return {name: _with_globals(part) for name, part in local.items()}
 
 
 def _shaped(shapes: Any, found: Any, name: str = "") -> Any:

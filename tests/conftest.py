@@ -12,8 +12,9 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 _QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}"
 
-# The pattern strategies are drawn by the fuzzers of the kernels too, whose folders are collected first.
-sys.path.append(str(Path(__file__).parent / "patterns"))
+# The pattern strategies are drawn by the fuzzers of the kernels too, and labelled texts are written for the configs, whose folders
+# are collected first.
+sys.path += [str(Path(__file__).parent / folder) for folder in ("patterns", "tasks")]
 
 
 def pytest_addoption(parser):

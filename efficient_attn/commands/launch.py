@@ -41,7 +41,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
     """Scores a split and prints the scores."""
     config, options = _read("eval.py", _Evaluate, arguments)
     options.join()
-    print(json.dumps(evaluate_experiment(config, options.workdir, options.split)))
+    print(json.dumps(evaluate_experiment(config, options.workdir, options.split, options.predictions)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ class _Evaluate(Processes):
     """Where the run to score is."""
     split: Split = "validation"
     """Which part of the data is scored."""
+    predictions: str | None = None
+    """A file for what the model says of each labelled text, as the task's scorer takes it; the split need have no labels then."""
 
 
 def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple[Recipe, Any]:

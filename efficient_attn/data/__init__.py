@@ -11,13 +11,17 @@ from efficient_attn.data.batches import (
     evaluation_batches,
     process_rows,
 )
+from efficient_attn.data.choices import ChoiceLines, Choices
+from efficient_attn.data.conll import CoNLL, TaggedSentences, write_tagged
 from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
 from efficient_attn.data.digits import PaddedDigits
 from efficient_attn.data.examples import ExampleBatches, Examples, ExampleSource, every_example
+from efficient_attn.data.glue import GLUE
 from efficient_attn.data.grey_digits import GreyDigits
 from efficient_attn.data.images import ImageArray, ImageFolder
 from efficient_attn.data.labelled import LabelledImages, LabelledSource
+from efficient_attn.data.labelled_text import LabelledLines, LabelledTexts, write_submission
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
@@ -25,24 +29,31 @@ from efficient_attn.data.palette import Palette, PaletteImages, fit_palette, loa
 from efficient_attn.data.permuting import ByteWords, SingleTokens, Units, permuted, told_tokens
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
+from efficient_attn.data.squad import Question, Questions, SQuAD
 from efficient_attn.data.standard_library import StandardLibrary
 from efficient_attn.data.stream import TokenStream, Unit
 from efficient_attn.data.text_files import TextFiles
-from efficient_attn.data.tfds import TFDSImages, TFDSText
+from efficient_attn.data.text_pieces import EncodedTexts, Pieces, padded
+from efficient_attn.data.tfds import TFDSImages, TFDSLabelled, TFDSText
 from efficient_attn.data.wikipedia import WikipediaExcerpt
 from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
 from efficient_attn.data.words import Words
 
 __all__ = [
+    "GLUE",
     "LM1B",
     "SPLITS",
     "AudioFiles",
     "Batch",
     "ByteWords",
+    "ChoiceLines",
+    "Choices",
+    "CoNLL",
     "ContiguousBatches",
     "CopyFirst",
     "Copying",
     "Denoising",
+    "EncodedTexts",
     "Enwik8",
     "EvaluationWindows",
     "ExampleBatches",
@@ -52,20 +63,28 @@ __all__ = [
     "ImageArray",
     "ImageFolder",
     "LabelledImages",
+    "LabelledLines",
     "LabelledSource",
+    "LabelledTexts",
     "Location",
     "LongDocuments",
     "Masking",
     "PaddedDigits",
     "Palette",
     "PaletteImages",
+    "Pieces",
+    "Question",
+    "Questions",
+    "SQuAD",
     "SingleTokens",
     "Source",
     "Split",
     "SplitFractions",
     "StandardLibrary",
     "TFDSImages",
+    "TFDSLabelled",
     "TFDSText",
+    "TaggedSentences",
     "Text8",
     "TextFiles",
     "TokenStream",
@@ -84,9 +103,12 @@ __all__ = [
     "mu_law_decode",
     "mu_law_encode",
     "pack",
+    "padded",
     "permuted",
     "process_rows",
     "side_by_side",
     "told_tokens",
     "with_minimum_context",
+    "write_submission",
+    "write_tagged",
 ]

@@ -42,6 +42,17 @@ class Examples:
 
 
 @runtime_checkable
+class Readable(Protocol):
+    """Examples in a fixed order, which are read by their places."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: np.ndarray) -> Batch:
+        """These rows."""
+        ...
+
+
+@runtime_checkable
 class ExampleSource(Protocol):
     """Where examples come from: a frozen record of fields that reads nothing until it is asked."""
 
@@ -77,7 +88,7 @@ class ExampleBatches:
         ValueError: The batch does not divide among the processes.
     """
 
-    examples: Examples
+    examples: Readable
     batch_size: int
     """Rows of the global batch, over all processes."""
     seed: int
@@ -110,7 +121,7 @@ class ExampleBatches:
 
 
 def every_example(
-    examples: Examples, batch_size: int, process_index: int = 0, process_count: int = 1
+    examples: Readable, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[Batch]:
     """Yields every example once, in order, with ``scored`` bool [B]: False for rows that fill up the last batch.
 

@@ -119,7 +119,7 @@ def requested(monkeypatch):
 
 @pytest.mark.parametrize("row", WITH_COMMANDS, ids=lambda row: row.label)
 def test_the_commands_of_a_row_are_those_of_its_experiment(row, requested):
-    (trained, where), (scored, there, split) = map(requested, row.commands)
+    (trained, where), (scored, there, split, _) = map(requested, row.commands)
     assert (where, trained.model, row.split) == (there, scored.model, split)
     if row.protocol:
         assert f"{scored.context - scored.eval_scored:,} bytes" in row.label

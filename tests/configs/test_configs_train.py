@@ -1,14 +1,17 @@
 """Every config that comes with the library loads, and a small copy of it takes a training step."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fine_tuned import write_lines, write_tokenizer
 
-from efficient_attn.data import CopyFirst, Denoising, TextFiles
+from efficient_attn.data import GLUE, CopyFirst, Denoising, LabelledLines, SQuAD, TextFiles
 from efficient_attn.experiment import load_config, load_variants, train
+from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.models import EncoderConfig
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
 from efficient_attn.nn.sublayers import sandwich_order
@@ -50,6 +53,8 @@ def shrunken(config, path):
     """The same choices at a depth of one cycle, and small in everything that costs time."""
     if isinstance(config, SequenceExperiment):
         return shrunken_sequences(config)
+    if isinstance(config, FineTuningExperiment):
+        return shrunken_texts(config, path.parent)
     small = (small_encoder if isinstance(config.model, EncoderConfig) else small_decoder)(config.model)
     return dataclasses.replace(
         config,
@@ -73,6 +78,38 @@ def shrunken_sequences(config):
     return dataclasses.replace(config, model=model, source=source, batch_size=8, eval_batch_size=8, steps=1)
 
 
+def shrunken_texts(config, folder):
+    """Sentences of a few words, with the model's classes, or with questions."""
+    if isinstance(config.source, SQuAD):
+        return shrunken_questions(config, folder)
+    texts = [{"text": "ab cd", "pair": "ef gh ij", "label": label} for label in config.model.labels * 8]
+    write_lines(folder, texts)
+    paired = config.source.table.texts[1:] if isinstance(config.source, GLUE) else []
+    model = dataclasses.replace(small_encoder(config.model), vocab=write_tokenizer(folder), pad_token=1)
+    schedule = dataclasses.replace(config.schedule, warmup_steps=1)
+    source = LabelledLines(path=folder, pair="pair" if paired else None)
+    small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
+    return dataclasses.replace(config, **small, context=16, batch_size=8, eval_batch_size=8, steps=1)
+
+
+def shrunken_questions(config, folder):
+    """Questions about a few words; in this many windows each text is read."""
+    answers = [{"text": "ij", "answer_start": 6}]
+    items = [{"id": f"{n}", "question": "is ab", "answers": answers} for n in range(16)]
+    whole = {"data": [{"paragraphs": [{"context": "ab cd ij kl mn op", "qas": items}]}]}
+    for name in ("train.json", "validation.json"):
+        (folder / name).write_text(json.dumps(whole))
+    files = ("train.json", "validation.json", "test.json")
+    answering = dataclasses.replace(config.answering, question=4, stride=2)
+    model = dataclasses.replace(small_encoder(config.model), vocab=write_tokenizer(folder), pad_token=1)
+    schedule = dataclasses.replace(config.schedule, warmup_steps=1)
+    source = dataclasses.replace(config.source, path=folder, files=files)
+    small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
+    return dataclasses.replace(
+        config, **small, answering=answering, context=16, batch_size=8, eval_batch_size=8, steps=1
+    )
+
+
 def test_there_are_configs():
     assert {"quickstart", "sparse_transformer_enwik8"} <= {path.stem for path in CONFIGS}
 
@@ -85,8 +122,8 @@ def test_a_small_copy_takes_a_step(path, tmp_path):
     report = train(config, str(tmp_path / "run"))
     assert report["step"] == 1
     assert math.isfinite(report["loss"])
-    if isinstance(config, SequenceExperiment):
-        assert report["examples"] == 9
+    if isinstance(config, SequenceExperiment | FineTuningExperiment):
+        assert report["examples"] == (9 if isinstance(config, SequenceExperiment) else 8 * len(config.model.labels))
         return
     # An encoder is scored at the tokens that are taken away.
     assert report["tokens"] == 400 or isinstance(config.model, EncoderConfig)
@@ -104,5 +141,7 @@ def test_variants_are_different_experiments_on_the_same_data(path):
     variants = load_variants(str(path))
     for name, config in variants.items():
         assert load_config(f"{path}:{name}" if name else str(path)) == config
-        assert config.source == variants[""].source
+        # Tasks that are learned in the same way are variants too.
+        same = isinstance(config, FineTuningExperiment) and type(config.source) is type(variants[""].source)
+        assert same or config.source == variants[""].source
     assert len(set(map(repr, variants.values()))) == len(variants)

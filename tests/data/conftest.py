@@ -32,6 +32,8 @@ def prepared(tmp_path_factory):
             features = tfds.features.FeaturesDict(
                 {
                     "text": tfds.features.Text(),
+                    "label": tfds.features.ClassLabel(names=["even", "odd"]),
+                    "score": np.float32,
                     "image": tfds.features.Image(shape=(5, 7, 3)),
                     "raw": tfds.features.Tensor(shape=(5, 7, 3), dtype=np.uint8),
                     "grey": tfds.features.Tensor(shape=(5, 7), dtype=np.uint8),
@@ -48,7 +50,8 @@ def prepared(tmp_path_factory):
                 png = io.BytesIO()
                 pillow.fromarray(pixels).save(png, "PNG")
                 png.seek(0)
-                yield number, {"text": f"note {number}", "image": png, "raw": pixels, "grey": pixels[..., 0]}
+                texts = {"text": f"note {number}", "label": number % 2 if number < 12 else -1, "score": number / 2}
+                yield number, texts | {"image": png, "raw": pixels, "grey": pixels[..., 0]}
 
     tfds.disable_progress_bar()
     folder = tmp_path_factory.mktemp("tfds")

@@ -256,7 +256,11 @@ def test_bad_input(act, exception, message, tmp_path):
     [
         (TFDSText, dict(), "no split 'validation'; it has test, train: set split_names"),
         (TFDSText, dict(split_names=("train", "train[", "test")), "no split 'train['"),
-        (TFDSText, dict(feature="txt", split_names=("train", "test", "test")), "it has grey, image, raw, text"),
+        (
+            TFDSText,
+            dict(feature="txt", split_names=("train", "test", "test")),
+            "it has grey, image, label, raw, score, text",
+        ),
         (TFDSText, dict(feature="raw", split_names=("train", "test", "test")), "should be text, got ndarray"),
         (TFDSImages, dict(feature="grey", split_names=("train", "test", "test")), "[height, width, 3], got [5, 7]"),
     ],

@@ -1,0 +1,104 @@
+"""What an encoder with a head is trained for on labelled text, and what it says of texts that it is scored on.
+
+A loss gives a number for each row of a batch, and says how much each row counts.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from efficient_attn.models import Encoder, EncoderOutput, Functional
+from efficient_attn.tasks.language_modelling import cross_entropy
+
+Batch = Mapping[str, Any]
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """How far off an encoder's results are."""
+
+    def __call__(self, output: EncoderOutput, batch: Batch) -> Float[Array, " B"]:
+        """The sum over what counts in each row."""
+        ...
+
+    def counts(self, batch: Batch) -> Float[Array, " B"]:
+        """How much counts in each row."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassLoss:
+    """Nats of the class, or of the right choice, ``targets`` ``[B]``."""
+
+    def __call__(self, output: EncoderOutput, batch: Batch) -> Float[Array, " B"]:
+        """One number a row."""
+        return cross_entropy(output.logits, batch["targets"])
+
+    def counts(self, batch: Batch) -> Float[Array, " B"]:
+        """Every row once."""
+        return jnp.ones(batch["targets"].shape[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberLoss(ClassLoss):
+    """The squared distance from the number ``targets`` ``[B]``."""
+
+    def __call__(self, output: EncoderOutput, batch: Batch) -> Float[Array, " B"]:
+        """One number a row."""
+        return jnp.square(output.logits[:, 0] - batch["targets"])
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """The training objective: the mean loss over what counts, one term, ``"loss"``.
+
+    Args:
+      model: an encoder's form, with the head of the task.
+      loss: of its results.
+      mean: makes a term of its sum and count.
+    """
+
+    model: Functional[Encoder]
+    loss: Loss
+    mean: Any
+
+    def counts(self, batch: Batch) -> dict[str, jax.Array]:
+        """What counts in all rows."""
+        return {"loss": self.loss.counts(batch).sum()}
+
+    def __call__(self, params: Any, batch: Batch, key: jax.Array | None, carry: Any):
+        """The term, and the carry as it came."""
+        losses = self.loss(outputs(self.model, params, batch, key), batch)
+        return {"loss": self.mean(losses.sum(), self.counts(batch)["loss"])}, carry
+
+
+def outputs(model: Functional[Encoder], params: Any, batch: Batch, key: jax.Array | None = None) -> EncoderOutput:
+    """What an encoder makes of a batch of texts, with its own choice of global tokens."""
+    module = model.module(params)
+    types = batch["types"] if module.config.token_types > 1 else None
+    return module(batch["tokens"], batch["valid"], token_type_ids=types, key=key)
+
+
+def results_step(
+    model: Functional[Encoder], loss: Loss, rows: Any = None, whole: Any = None
+) -> Callable[[Any, Batch], dict[str, jax.Array]]:
+    """A jitted function from parameters and a batch of ``data.every_example`` to its logits, its losses and their counts.
+
+    Args:
+      model: an encoder's form.
+      loss: of its results; losses are left out of a batch without ``targets``.
+      rows: sharding of the batch, for a mesh; None: as it comes.
+      whole: sharding in which every process can read the result.
+    """
+
+    def step(params: Any, batch: Batch) -> dict[str, jax.Array]:
+        output = outputs(model, params, batch)
+        logits = {name: getattr(output, name) for name in ("logits", "start_logits", "end_logits")}
+        found = {name: value for name, value in logits.items() if value is not None} | {"scored": batch["scored"]}
+        return found | ({"loss": loss(output, batch), "count": loss.counts(batch)} if "targets" in batch else {})
+
+    return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)

@@ -1,0 +1,130 @@
+"""Encoders with heads, fine-tuned on files in official formats through ``train.py`` and scored through ``eval.py``."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fine_tuned import WORDS, learned, write_config, write_lines, write_table
+
+pytest.importorskip("tokenizers")
+pytest.importorskip("sklearn")
+
+SPARSE = 'attention=Sparse(patterns=("Full()",)), '
+LONGFORMER = "token_types=1, attention=Longformer(windows=(4,), max_globals=16, sep_token=2), "
+
+
+def sentences(number, words=5, seed=0):
+    """Sentences of random words, each another."""
+    drawn = np.random.default_rng(seed).choice(WORDS[:13], (number, words))
+    return [" ".join(row) for row in drawn]
+
+
+def test_a_class_of_a_text(tmp_path, capsys):
+    rows = [("src", n % 2, "*", text) for n, text in enumerate(sentences(20))]
+    write_table(tmp_path, None, rows)
+    test = [(n, text) for n, (*_, text) in enumerate(rows)]
+    write_table(tmp_path, ("index", "sentence"), test, ["test.tsv"])
+    source = f"GLUE(task='cola', path={str(tmp_path)!r})"
+    model = SPARSE + "head='pooled_classification', labels=('0', '1'),"
+    config = write_config(tmp_path, source, model)
+    scores = learned(config, tmp_path, capsys)
+    assert min(scores["accuracy"], scores["mcc"], scores["f1"]) >= 0.95
+    assert (scores["examples"], scores["truncated"], scores["majority"]) == (20, 0, 0.5)
+    # The same sentences without their labels, as the benchmark has them.
+    file = tmp_path / "CoLA.tsv"
+    again = learned(config, tmp_path, capsys, "--predictions", str(file), split="test")
+    assert "accuracy" not in again
+    lines = [line.split("\t") for line in file.read_text().splitlines()]
+    assert lines[0] == ["index", "prediction"]
+    assert [number for number, _ in lines[1:]] == [str(n) for n in range(20)]
+    assert np.mean([int(said) == n % 2 for n, (_, said) in enumerate(lines[1:])]) >= 0.95
+
+
+def test_a_class_of_a_pair_with_a_longformer(tmp_path, capsys):
+    pairs = list(zip(sentences(20, seed=1), sentences(20, seed=2), strict=True))
+    rows = [(n, *pair, ("entailment", "not_entailment")[n % 2]) for n, pair in enumerate(pairs)]
+    write_table(tmp_path, ("index", "sentence1", "sentence2", "label"), rows)
+    source = f"GLUE(task='rte', path={str(tmp_path)!r})"
+    model = LONGFORMER + "head='classification', labels=('entailment', 'not_entailment'),"
+    # 10 words and 4 special tokens, of which one word of the longer text is cut.
+    scores = learned(write_config(tmp_path, source, model, context=13), tmp_path, capsys)
+    assert scores["accuracy"] >= 0.95
+    assert scores["truncated"] == 20
+
+
+def test_a_number_of_a_pair(tmp_path, capsys):
+    right = np.random.default_rng(3).uniform(0, 5, 20).round(2)
+    rows = [{"a": a, "b": b, "score": float(s)} for a, b, s in zip(sentences(20), sentences(20), right, strict=True)]
+    write_lines(tmp_path, rows)
+    source = f"LabelledLines(path={str(tmp_path)!r}, text='a', pair='b', label='score', numbers=True)"
+    model = SPARSE + "head='classification', labels=('score',),"
+    scores = learned(write_config(tmp_path, source, model, steps=150), tmp_path, capsys)
+    assert min(scores["pearson"], scores["spearman"]) >= 0.95
+
+
+def questions(number, words):
+    """Questions whose answer is the word after the one that is asked for, in texts of more than one window."""
+    rng, items = np.random.default_rng(5), []
+    for n in range(number):
+        text = " ".join(rng.permutation(WORDS[:13])[:words])
+        asked, answer = text.split()[n % (words - 1) :][:2]
+        answers = [{"text": answer, "answer_start": text.index(answer)}]
+        items.append({"context": text, "qas": [{"id": f"q{n}", "question": f"is {asked}", "answers": answers}]})
+    return items
+
+
+def test_answers_in_texts_of_two_windows(tmp_path, capsys):
+    items = questions(19, 8)
+    # Version 2: one question has no answer.
+    items.append(
+        {"context": "ab cd ef", "qas": [{"id": "none", "question": "wx", "answers": [], "is_impossible": True}]}
+    )
+    for name in ("train-v1.1.json", "dev-v1.1.json"):
+        (tmp_path / name).write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": items}]}))
+    source = f"SQuAD(path={str(tmp_path)!r})"
+    config = write_config(tmp_path, source, LONGFORMER + "head='question_answering',", context=13, steps=200)
+    text = Path(config).read_text()
+    answering = "answering=Answering(question=4, stride=3, learned='any'),\n    batch_size"
+    text = text.replace("batch_size", answering, 1)
+    Path(config).write_text(f"from efficient_attn.answer_reading import Answering\n{text}")
+    file = tmp_path / "predictions.json"
+    scores = learned(config, tmp_path, capsys, "--predictions", str(file))
+    assert min(scores["exact"], scores["f1"], scores["best_exact"]) >= 0.95
+    # 8 words in windows of 13 - 4 - 2 tokens, of which 3 are shared.
+    assert (scores["examples"], scores["windows"], scores["truncated"]) == (20, 39, 0)
+    said = json.loads(file.read_text())
+    assert len(said) == 20 and said["none"] == ""
+
+
+def test_tags_of_words(tmp_path, capsys):
+    # "ab,cd" is of three tokens, of which the first is tagged.
+    tags = {word: ("O", "B-X", "I-X")[n % 3] for n, word in enumerate(WORDS)} | {"ab,cd": "B-Y"}
+    drawn = [[*text.split(), "ab,cd"][n % 2 :] for n, text in enumerate(sentences(20))]
+    lines = [[(word, "NN", tags[word]) for word in words] for words in drawn]
+    text = "-DOCSTART- -X- O\n\n" + "\n".join("".join(f"{' '.join(row)}\n" for row in line) for line in lines)
+    for name in ("train.txt", "valid.txt"):
+        (tmp_path / name).write_text(text)
+    model = SPARSE + "head='token_classification', labels=('O', 'B-X', 'I-X', 'B-Y'),"
+    config = write_config(tmp_path, f"CoNLL(path={str(tmp_path)!r})", model)
+    file = tmp_path / "out.txt"
+    scores = learned(config, tmp_path, capsys, "--predictions", str(file))
+    assert min(scores["f1"], scores["accuracy"]) >= 0.95
+    assert (scores["examples"], scores["truncated"]) == (20, 0)
+    first = file.read_text().split("\n\n")[0].splitlines()
+    assert [row.split()[:2] for row in first] == [[word, tag] for word, _, tag in lines[0]]
+
+
+def test_one_of_three_choices(tmp_path, capsys):
+    drawn = [text.split() for text in sentences(60, words=3, seed=4)]
+    choices = [[" ".join(text) for text in drawn[n : n + 3]] for n in range(0, 60, 3)]
+    rows = [
+        {"text": text, "choices": some, "label": n % 3}
+        for n, (text, some) in enumerate(zip(sentences(20), choices, strict=True))
+    ]
+    write_lines(tmp_path, rows)
+    model = LONGFORMER + "head='multiple_choice',"
+    config = write_config(tmp_path, f"ChoiceLines(path={str(tmp_path)!r})", model, steps=300)
+    scores = learned(config, tmp_path, capsys)
+    assert scores["accuracy"] >= 0.95
+    assert (scores["examples"], scores["truncated"]) == (20, 0)
