@@ -2,7 +2,7 @@
 
 Row: Vecoven, Ernst and Drion 2021, benchmark 3: about 11 % (chance) by GRU and LSTM after 300 black pixels, 95 % and more by BRC
   and nBRC; 96 to 98 % by all without padding. The journal's forms have --source.reading permuted, or lines with
-  --source.padding 72 or 472, and --source.centred True --model.depth 2 --model.width 128.
+  --source.padding 72 or 472, and --source.centred --model.depth 2 --model.width 128.
 Command: python train.py configs/brc_mnist.py --workdir runs/brc_mnist
   other cells with --model.cell brc, gru or lstm; where the digits are with --source.path
 Evaluation: python eval.py configs/brc_mnist.py --workdir runs/brc_mnist --split test

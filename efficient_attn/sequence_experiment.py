@@ -26,6 +26,13 @@ class SequenceExperiment(Recipe):
     model: RecurrentConfig
     source: data.CopyFirst | data.Denoising | data.PaddedDigits
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.mesh.sequence != 1:
+            raise ValueError(
+                f"a recurrent model reads whole sequences: mesh.sequence must be 1, got {self.mesh.sequence}"
+            )
+
     @property
     def form(self) -> Functional[RecurrentPredictor]:
         """The model's form."""

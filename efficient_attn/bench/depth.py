@@ -32,7 +32,7 @@ def _depths(jaxpr: Any, inputs: list[int]) -> list[int]:
 def _of_equation(equation: Any, inputs: list[int]) -> list[int]:
     name, start = equation.primitive.name, max(inputs, default=0)
     if name == "scan":
-        return _of_scan(equation.params, inputs)
+        return _of_scan(equation, inputs)
     inner = [program for value in equation.params.values() for program in programs(value)]
     if name in _LOGARITHMIC:
         size = equation.invars[0].aval.shape[equation.params.get("dimension", equation.params.get("axis", 0))]
@@ -45,13 +45,17 @@ def _of_equation(equation: Any, inputs: list[int]) -> list[int]:
     return [start + max(map(chain, inner))] * len(equation.outvars)
 
 
-def _of_scan(params: Any, inputs: list[int]) -> list[int]:
+def _of_scan(equation: Any, inputs: list[int]) -> list[int]:
     """The first turn, and as often as there are further turns what the slowest carry waits for itself."""
-    body, constants, carried = params["jaxpr"].jaxpr, params["num_consts"], params["num_carry"]
+    body, turns = equation.params["jaxpr"].jaxpr, equation.params["length"]
+    # Versions of JAX name constants and carries otherwise; what is given or gathered turn by turn has an axis more outside.
+    same = lambda outer, inner: [a.aval.shape == b.aval.shape for a, b in zip(outer, inner, strict=True)]  # noqa: E731
+    carried = sum(same(equation.outvars, body.outvars))
+    constants = sum(same(equation.invars, body.invars)) - carried
     first = _depths(body, inputs)
     given = list(inputs)
     given[constants : constants + carried] = first[:carried]
     second = _depths(body, given)
     # What a turn adds to the chain: how much later its carries are known than those that it was given.
     added = max((b - a for a, b in zip(first[:carried], second[:carried], strict=True)), default=0)
-    return [step + added * (params["length"] - 1) for step in second] if added else second
+    return [step + added * (turns - 1) for step in second] if added else second

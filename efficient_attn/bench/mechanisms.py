@@ -151,11 +151,11 @@ def grown(name: str, lengths: tuple[int, ...]) -> tuple[list[float], list[int]]:
 
 def _traced(name: str, length: int) -> Any:
     form, call = layer(name, length, 1)
-    x = jax.ShapeDtypeStruct((1, length, SIZE), jnp.float32)
+    shapes, x = form.shapes(), jax.ShapeDtypeStruct((1, length, SIZE), jnp.float32)
     # The program of a TPU: its kernels say how many blocks they compute, where loops elsewhere find out as they run.
     device = jax.sharding.AbstractDevice(device_kind="TPU v5e", num_cores=1, platform="tpu")
     with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1,), ("x",), abstract_device=device)):
-        return jax.make_jaxpr(lambda params, x: call(form.module(params), x))(form.shapes(), x)
+        return jax.make_jaxpr(lambda params, x: call(form.module(params), x))(shapes, x)
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -5,8 +5,9 @@ import functools
 
 import numpy as np
 
-from efficient_attn.patterns.algebra import Box, Or, Pattern, union_of_heads
+from efficient_attn.patterns.algebra import Or, Pattern, union_of_heads
 from efficient_attn.patterns.block_mask import build_block_mask
+from efficient_attn.patterns.box import Box
 from efficient_attn.patterns.shifted import within
 
 # Keys are sent in whole blocks of this many at most, which the kernels visit whole too; in finer ones of a short shard.

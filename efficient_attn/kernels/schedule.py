@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from efficient_attn.kernels.problem import Problem, Settings
-from efficient_attn.patterns.algebra import Box, Pattern
+from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.patterns.block_mask import Runs, build_block_mask
+from efficient_attn.patterns.box import Box
 
 # Widths tried, in blocks of keys, beside the widest extent of a row where that is no more than twice the last of them: a
 # window of 1,023 keys and its own block is a little over it.

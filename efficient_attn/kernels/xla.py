@@ -24,16 +24,21 @@ from efficient_attn.kernels.problem import (
     no_gradient,
     pad_end,
     tile_bias,
-    tile_keep,
     tile_scores,
-    tile_visible,
+)
+from efficient_attn.kernels.row_tiles import (
+    Tiles,
+    by_heads,
+    by_tokens,
+    join_rows,
+    largest_part,
+    rows_together,
+    split_rows,
 )
 from efficient_attn.kernels.schedule import Schedule, dynamic_schedule, static_schedule
 
 # Bytes of one slab of scores that are computed at a time; a larger batch is cut. A few MB stay in a CPU's last-level cache.
 _SLAB_BYTES = 6 * 2**20
-# Bytes of scores up to which short rows are taken together in one turn of the loop.
-_TURN_BYTES = 2 * 2**20
 
 
 def attend_xla(settings: Settings, problem: Problem) -> tuple[jax.Array, jax.Array]:
@@ -51,7 +56,7 @@ def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -
     q_len = problem.query.shape[1]
     problem = _pad_queries(problem, schedule.height)
     heads = problem.query.shape[2] * problem.query.shape[3]
-    part = _largest_part(problem.query.shape[0], heads * schedule.height * schedule.width * 4, _SLAB_BYTES)
+    part = largest_part(problem.query.shape[0], heads * schedule.height * schedule.width * 4, _SLAB_BYTES)
     batched = problem.batched()
     parts = {name: x.reshape(-1, part, *x.shape[1:]) for name, x in batched.items()}
     run = functools.partial(_attend, settings)
@@ -61,11 +66,6 @@ def attend_scheduled(settings: Settings, problem: Problem, schedule: Schedule) -
         output, lse = jax.lax.map(lambda fields: run(schedule, problem.replace(**fields)), parts)
         output, lse = (x.reshape(-1, *x.shape[2:]) for x in (output, lse))
     return output[:, :q_len], lse[:, :q_len]
-
-
-def _largest_part(whole: int, bytes_each: int, limit: int) -> int:
-    """The largest divisor of ``whole`` whose bytes stay within ``limit``, at least 1."""
-    return max(d for d in range(1, whole + 1) if whole % d == 0 and (d == 1 or d * bytes_each <= limit))
 
 
 def _pad_queries(problem: Problem, height: int) -> Problem:
@@ -109,110 +109,21 @@ def _attend(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[j
 
 
 def _forward(settings: Settings, schedule: Schedule, problem: Problem) -> tuple[jax.Array, jax.Array]:
-    together = _rows_together(problem, schedule)
+    together = rows_together(problem, schedule)
 
     def turn(_, xs):
-        tiles, query = _Tiles(schedule, problem, xs[0]), _by_heads(xs[1])
+        tiles, query = Tiles(schedule, problem, xs[0]), by_heads(xs[1])
         if schedule.single:
             softmax = _slab(settings, problem, tiles, tiles.begin, query)
         else:
             step = lambda s, running: running.merge(_slab(settings, problem, tiles, s, query))  # noqa: E731
             softmax = jax.lax.fori_loop(tiles.begin, tiles.end, step, _nothing(query, problem.value))
         output, lse = softmax.finish()
-        return None, tuple(_by_tokens(x, together) for x in (output.astype(problem.value.dtype), lse))
+        return None, tuple(by_tokens(x, together) for x in (output.astype(problem.value.dtype), lse))
 
-    rows = _split_rows(problem.query, schedule.height, together)
+    rows = split_rows(problem.query, schedule.height, together)
     _, (output, lse) = jax.lax.scan(turn, None, (jnp.arange(len(rows) * together).reshape(-1, together), rows))
-    return _join_rows(output), _join_rows(lse)
-
-
-def _rows_together(problem: Problem, schedule: Schedule) -> int:
-    """Rows of queries that one turn of the loop takes, as if they were batch rows.
-
-    A turn has a fixed cost, so short rows are taken together up to a few MB of scores; only where a row is one slab and nothing
-    but queries, keys and values is cut from the problem.
-    """
-    features = (problem.query_positions, problem.key_positions, problem.key_mask, problem.query_segments, problem.bias)
-    if not schedule.single or problem.offset_table is not None or any(x is not None for x in features):
-        return 1
-    batch, _, keys, groups = problem.query.shape[:4]
-    bytes_per_row = batch * keys * groups * schedule.height * schedule.width * 4
-    return _largest_part(len(schedule.begin), bytes_per_row, _TURN_BYTES)
-
-
-class _Tiles:
-    """The tiles that one turn visits: those of a row of queries, or one of each of several rows, stacked as batch rows."""
-
-    def __init__(self, schedule: Schedule, problem: Problem, rows: jax.Array):
-        self.schedule, self.rows, self.batch = schedule, rows, problem.query.shape[0]
-        first = rows[0] if len(rows) == 1 else rows
-        self.begin, self.end = jnp.asarray(schedule.begin)[first], jnp.asarray(schedule.end)[first]
-
-    def at(self, slab: jax.Array) -> Tile:
-        """The rectangle of slots, or one for each stacked batch row."""
-        row, column = self.rows * self.schedule.height, jnp.asarray(self.schedule.start)[slab]
-        if len(self.rows) == 1:
-            return Tile(row[0], column, self.schedule.height, self.schedule.width)
-        row, column = jnp.repeat(row, self.batch), jnp.repeat(column, self.batch)
-        return Tile(row, column, self.schedule.height, self.schedule.width)
-
-    def starts(self, slab: jax.Array) -> list[jax.Array]:
-        """The first key slot of each row's slab."""
-        start = jnp.asarray(self.schedule.start)[slab]
-        return [start] if len(self.rows) == 1 else list(start)
-
-    def cut(self, x: jax.Array, slab: jax.Array) -> jax.Array:
-        """The slabs of keys or values ``[B, S, K, H]``, stacked and laid out by heads: ``[rows * B, K, width, H]``.
-
-        A slab is copied when it is cut; that this copy transposes costs nothing.
-        """
-        slabs = [jax.lax.dynamic_slice_in_dim(x, start, self.schedule.width, 1) for start in self.starts(slab)]
-        return jnp.swapaxes(slabs[0] if len(slabs) == 1 else jnp.concatenate(slabs), 1, 2)
-
-    def add(self, total: jax.Array, part: jax.Array, slab: jax.Array) -> jax.Array:
-        """``total`` with the stacked slabs added where ``cut`` took them from."""
-        part = jnp.swapaxes(part.astype(jnp.float32), 1, 2)
-        for start, own in zip(self.starts(slab), part.reshape(len(self.rows), -1, *part.shape[1:]), strict=True):
-            old = jax.lax.dynamic_slice_in_dim(total, start, self.schedule.width, 1)
-            total = jax.lax.dynamic_update_slice_in_dim(total, old + own, start, 1)
-        return total
-
-    def visible(self, settings: Settings, problem: Problem, tile: Tile, slab: jax.Array) -> jax.Array:
-        """``tile_visible`` without the keys that the slab before has covered."""
-        visible = tile_visible(settings, problem, tile)
-        if self.schedule.single:
-            return visible
-        slots = tile.column + jnp.arange(tile.width, dtype=jnp.int32)
-        return visible & (slots >= jnp.asarray(self.schedule.low)[slab])
-
-    def keep(self, settings: Settings, problem: Problem, tile: Tile) -> jax.Array | None:
-        """``tile_keep`` of the stacked batch rows."""
-        if problem.batch_index is not None:
-            problem = problem.replace(batch_index=jnp.tile(problem.batch_index, len(self.rows)))
-        return tile_keep(settings, problem, tile)
-
-
-def _split_rows(x: jax.Array, height: int, together: int) -> jax.Array:
-    """``[B, T, K, G, ...]`` to turns ``[turns, rows * B, height, K, G, ...]``: free for a batch of one."""
-    rows = jnp.moveaxis(x.reshape(x.shape[0], -1, height, *x.shape[2:]), 1, 0)
-    return rows.reshape(-1, together * x.shape[0], *rows.shape[2:])
-
-
-def _join_rows(x: jax.Array) -> jax.Array:
-    """Turns ``[turns, rows, B, height, K, G, ...]`` to ``[B, T, K, G, ...]``."""
-    x = jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 0, 1)
-    return x.reshape(x.shape[0], -1, *x.shape[3:])
-
-
-def _by_heads(row: jax.Array) -> jax.Array:
-    """One turn ``[b, height, K, G, ...]`` to ``[b, K, G, height, ...]``, while it is in cache."""
-    return jnp.moveaxis(row, 1, 3)
-
-
-def _by_tokens(row: jax.Array, together: int) -> jax.Array:
-    """The inverse of ``_by_heads``, with the rows that were taken together apart again: ``[rows, B, height, K, G, ...]``."""
-    row = jnp.moveaxis(row, 3, 1)
-    return row.reshape(together, -1, *row.shape[1:])
+    return join_rows(output), join_rows(lse)
 
 
 def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
@@ -222,7 +133,7 @@ def _nothing(query: jax.Array, value: jax.Array) -> _Softmax:
     return _Softmax(output, jnp.full(shape, LOWEST, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
-def _slab(settings: Settings, problem: Problem, tiles: _Tiles, slab: jax.Array, query: jax.Array) -> _Softmax:
+def _slab(settings: Settings, problem: Problem, tiles: Tiles, slab: jax.Array, query: jax.Array) -> _Softmax:
     """The softmax of a turn's queries over one slab of keys."""
     tile, key, value = tiles.at(slab), tiles.cut(problem.key, slab), tiles.cut(problem.value, slab)
     scores = tile_scores(settings, problem, tile, query, key, tile_bias(problem, tile))
@@ -256,22 +167,22 @@ def _attend_backward(settings: Settings, saved, cotangents):
     empty = jnp.isneginf(lse)
     lse, centre = jnp.where(empty, 0.0, lse), centre - jnp.where(empty, 0.0, d_lse)
 
-    together = _rows_together(problem, schedule)
+    together = rows_together(problem, schedule)
 
     def turn(grads: _Gradients, xs):
-        tiles, of_turn = _Tiles(schedule, problem, xs[0]), [_by_heads(x) for x in xs[1:]]
+        tiles, of_turn = Tiles(schedule, problem, xs[0]), [by_heads(x) for x in xs[1:]]
         visit = functools.partial(_slab_backward, settings, problem, tiles, *of_turn)
         start = (jnp.zeros(of_turn[0].shape, jnp.float32), grads)
         if schedule.single:
             d_query, grads = visit(tiles.begin, start)
         else:
             d_query, grads = jax.lax.fori_loop(tiles.begin, tiles.end, visit, start)
-        return grads, _by_tokens(d_query.astype(problem.query.dtype), together)
+        return grads, by_tokens(d_query.astype(problem.query.dtype), together)
 
-    turns = [_split_rows(x, schedule.height, together) for x in (problem.query, d_output, lse, centre)]
+    turns = [split_rows(x, schedule.height, together) for x in (problem.query, d_output, lse, centre)]
     rows = jnp.arange(len(turns[0]) * together).reshape(-1, together)
     grads, d_query = jax.lax.scan(turn, _zero_gradients(problem), (rows, *turns))
-    return jax.tree.map(no_gradient, schedule), _cotangent(problem, _join_rows(d_query), grads)
+    return jax.tree.map(no_gradient, schedule), _cotangent(problem, join_rows(d_query), grads)
 
 
 def _zero_gradients(problem: Problem) -> _Gradients:
@@ -293,7 +204,7 @@ def _cotangent(problem: Problem, d_query: jax.Array, grads: _Gradients) -> Probl
     return cotangent.replace(**changes)
 
 
-def _slab_backward(settings, problem: Problem, tiles: _Tiles, query, d_row, lse, centre, slab, carry):
+def _slab_backward(settings, problem: Problem, tiles: Tiles, query, d_row, lse, centre, slab, carry):
     """Adds one slab's part to the gradients of a turn's queries and of its keys, values and bias."""
     d_query, grads = carry
     tile, key, value = tiles.at(slab), tiles.cut(problem.key, slab), tiles.cut(problem.value, slab)

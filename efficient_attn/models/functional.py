@@ -1,6 +1,7 @@
 """A module as a function of a plain dictionary of arrays, which is what the trainer and the checkpoints hold."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -30,20 +31,26 @@ class Functional(Generic[Module]):
 
     def module(self, params: Params) -> Module:
         """The module with these parameters; free inside a traced function."""
-        graphdef, state = nnx.split(nnx.eval_shape(lambda: self.make(jax.random.key(0))))
+        graphdef, shapes = self._abstract
+        state = jax.tree.map(lambda shape: shape, shapes)
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(graphdef, state)
 
     def trained(self) -> Params:
         """Which of the arrays training changes: all but constants."""
-        state = nnx.split(nnx.eval_shape(lambda: self.make(jax.random.key(0))))[1]
+        _, state = self._abstract
         is_variable = lambda leaf: isinstance(leaf, nnx.Variable)  # noqa: E731
         marked = jax.tree.map(lambda v: v.replace(not isinstance(v, Constant)), state, is_leaf=is_variable)
         return nnx.to_pure_dict(marked)
 
     def shapes(self) -> Params:
         """Shapes and formats of the parameters; nothing is allocated."""
-        return jax.eval_shape(self.init, jax.random.key(0))
+        return nnx.to_pure_dict(self._abstract[1])
+
+    @functools.cached_property
+    def _abstract(self) -> tuple[Any, Any]:
+        """The module's structure and the shapes of its arrays, which take seconds to trace where layers do not stack."""
+        return nnx.split(nnx.eval_shape(lambda: self.make(jax.random.key(0))))
 
 
 def count(shapes: Any, trained: Any = None) -> int:

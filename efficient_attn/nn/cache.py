@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.patterns.algebra import Box, Pattern, union_of_heads
+from efficient_attn.patterns.algebra import Pattern, union_of_heads
+from efficient_attn.patterns.box import Box
 
 
 @jax.tree_util.register_dataclass

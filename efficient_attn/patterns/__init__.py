@@ -1,13 +1,13 @@
 """Who may attend to whom: a static algebra over positions. See ``efficient_attn.patterns.algebra``."""
 
 from efficient_attn.patterns.algebra import And as And
-from efficient_attn.patterns.algebra import Box as Box
 from efficient_attn.patterns.algebra import Full as Full
 from efficient_attn.patterns.algebra import Not as Not
 from efficient_attn.patterns.algebra import Or as Or
 from efficient_attn.patterns.algebra import Pattern as Pattern
 from efficient_attn.patterns.algebra import PerHead as PerHead
 from efficient_attn.patterns.block_mask import BlockMask as BlockMask
+from efficient_attn.patterns.box import Box as Box
 from efficient_attn.patterns.factorized import Fixed as Fixed
 from efficient_attn.patterns.factorized import Strided as Strided
 from efficient_attn.patterns.factorized import fixed_heads as fixed_heads

@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from efficient_attn.patterns.algebra import Box, Pattern, PerHead
+from efficient_attn.patterns.algebra import Pattern, PerHead
+from efficient_attn.patterns.box import Box
 
 EMPTY, PARTIAL, FULL = 0, 1, 2
 

@@ -16,16 +16,8 @@ References:
 
 import dataclasses
 
-from efficient_attn.patterns.algebra import (
-    Box,
-    Flags,
-    Pattern,
-    PerHead,
-    Positions,
-    maximum,
-    minimum,
-    whole_number,
-)
+from efficient_attn.patterns.algebra import Pattern, PerHead, whole_number
+from efficient_attn.patterns.box import Box, Flags, Positions, maximum, minimum
 from efficient_attn.patterns.local import Chunk
 
 

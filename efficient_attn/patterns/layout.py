@@ -14,7 +14,8 @@ import functools
 import itertools
 import math
 
-from efficient_attn.patterns.algebra import And, Box, Flags, Full, Not, Or, Pattern, Positions
+from efficient_attn.patterns.algebra import And, Full, Not, Or, Pattern
+from efficient_attn.patterns.box import Box, Flags, Positions
 from efficient_attn.patterns.factorized import Fixed, Strided
 from efficient_attn.patterns.local import Causal, Chunk, Dilated, Window
 

@@ -12,16 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from efficient_attn.patterns.algebra import (
-    Box,
-    Flags,
-    OffsetStrip,
-    Pattern,
-    Positions,
-    maximum,
-    minimum,
-    whole_number,
-)
+from efficient_attn.patterns.algebra import OffsetStrip, Pattern, whole_number
+from efficient_attn.patterns.box import Box, Flags, Positions, maximum, minimum
 
 
 @dataclasses.dataclass(frozen=True)

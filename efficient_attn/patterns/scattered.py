@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from efficient_attn.patterns.algebra import Box, Flags, Pattern, Positions, whole_number
+from efficient_attn.patterns.algebra import Pattern, whole_number
+from efficient_attn.patterns.box import Box, Flags, Positions
 
 # Rows of random blocks looked up for one box. Boxes that touch more are coarse tiles, where an inexact answer costs nothing.
 _MOST_ROWS = 64

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 
-from efficient_attn.patterns.algebra import And, Box, Flags, Full, Not, OffsetStrip, Or, Pattern, PerHead, Positions
+from efficient_attn.patterns.algebra import And, Full, Not, OffsetStrip, Or, Pattern, PerHead
+from efficient_attn.patterns.box import Box, Flags, Positions
 from efficient_attn.patterns.factorized import Fixed, Strided
 from efficient_attn.patterns.local import Chunk, Dilated, NearChunks
 

@@ -21,7 +21,8 @@ FACTORISATION = Table(
             published={"factorisation": text},
             status="measured",
             measured=Measured(
-                values={"": "the same"}, data="the masks, from which `tests/ops/test_two_stream.py` reads it"
+                values={"": "the same, as `tests/ops/test_two_stream.py` reads it"},
+                data="the masks of `ops.two_stream`",
             ),
         )
         for label, text in [
@@ -43,7 +44,8 @@ MASKS = Table(
             published=published(_ORDER, ("6", "(1, 3, 5, 4, 6, 2)", "3", "x1 x3 x5", "x4 x6 x2")),
             status="measured",
             measured=Measured(
-                values={"": "drawn"}, data="the masks of `ops.two_stream`: `make figures`, figures/mpnet.svg"
+                values={"": "the same, drawn by `make figures` in [mpnet.svg](figures/mpnet.svg)"},
+                data="the masks of `ops.two_stream`",
             ),
         ),
     ),

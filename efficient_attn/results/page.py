@@ -49,7 +49,7 @@ def _table(table: Table) -> str:
 
 def _outcome(row: Row) -> str:
     if row.measured is None:
-        return row.status
+        return f"{row.status}: needs {row.lacks}" if row.lacks else row.status
     figures = ", ".join(f"{value} {metric}".strip() for metric, value in row.measured.values.items())
     return f"{figures} on {row.measured.data}"
 

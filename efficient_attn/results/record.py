@@ -8,7 +8,7 @@ from typing import Literal
 Status = Literal["not run", "quoted only", "not landed", "measured"]
 
 STATUS_MEANING: Mapping[str, str] = {
-    "not run": "the system is here, with a configuration and a command; nobody has run it yet",
+    "not run": "the system is here; nobody has run the row yet, by the command that stands below, or for want of what is named",
     "quoted only": "a figure of somebody else's system, printed beside the paper's own; it is not ours to reproduce",
     "not landed": "the system is not in the library yet",
     "measured": "run here, on the data that the row names",
@@ -34,7 +34,7 @@ class Row:
     """Metric to figure, as printed; an absent metric was not published."""
     status: Status
     config: str | None = None
-    """Path of the configuration, from the root of the repository."""
+    """Path of the configuration, from the root of the repository; with the name of a variant after a colon."""
     flags: str = ""
     """Fields in which the row differs from its configuration, as both programs take them."""
     variant: str = ""
@@ -43,6 +43,10 @@ class Row:
     """Fields of the evaluation alone."""
     split: str = "test"
     """The split that the published figure is of."""
+    command: str = ""
+    """What gives the row's figures, where that is not training and evaluation."""
+    lacks: str = ""
+    """What a row that is not run would need and is not here, where no command can be named."""
     measured: Measured | None = None
 
     def __post_init__(self):
@@ -50,18 +54,22 @@ class Row:
             raise ValueError(
                 f"a row is 'measured' exactly when it holds a measurement, got {self.status!r} for {self.label!r}"
             )
-        if self.status == "not run" and self.config is None:
-            raise ValueError(f"a row that is 'not run' names the configuration to run, got none for {self.label!r}")
-
+        if self.status == "not run" and not (self.config or self.command or self.lacks):
+            raise ValueError(
+                f"a row that is 'not run' names the configuration to run, or what it lacks, got {self.label!r}"
+            )
+        if self.lacks and (self.status != "not run" or self.config or self.command):
+            raise ValueError(f"only a row that is 'not run' and has no command lacks something, got {self.label!r}")
         if bool(self.flags) != bool(self.variant):
             raise ValueError(f"flags and their variant's name come together, got one of them for {self.label!r}")
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What trains the row's model and what evaluates it; empty without a configuration."""
-        if self.config is None:
-            return ()
-        name = "_".join(filter(None, (PurePosixPath(self.config).stem, self.variant)))
+        """What trains the row's model and what evaluates it, or the row's own command; empty where there is neither."""
+        if self.command or self.config is None:
+            return (self.command,) if self.command else ()
+        path, _, kind = self.config.partition(":")
+        name = "_".join(filter(None, (PurePosixPath(path).stem, kind, self.variant)))
         trained = [self.config, "--workdir", f"runs/{name}", *([self.flags] if self.flags else [])]
         scored = [*trained, *([self.protocol] if self.protocol else []), "--split", self.split]
         return " ".join(["python", "train.py", *trained]), " ".join(["python", "eval.py", *scored])

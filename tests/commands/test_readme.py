@@ -2,10 +2,14 @@
 
 import pathlib
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 
 from efficient_attn.__main__ import COMMANDS
+from efficient_attn.data import CopyFirst, Copying, Denoising, StandardLibrary
+from efficient_attn.experiment import Source, load_config
+from efficient_attn.sequence_experiment import SequenceExperiment
 
 pytestmark = pytest.mark.fast
 
@@ -54,3 +58,19 @@ def test_layout_names_existing_folders():
     assert set(folders) >= {"patterns", "kernels", "data", "training"}
     for folder in folders:
         assert (ROOT / "efficient_attn" / folder).is_dir() or folder == "efficient_attn"
+
+
+PAGE_OF_DATA = (ROOT / "docs" / "data.md").read_text()
+
+
+@pytest.mark.parametrize("source", get_args(Source) + get_args(get_type_hints(SequenceExperiment)["source"]))
+def test_every_source_is_on_the_page_of_data(source):
+    assert f"`{source.__name__}(" in PAGE_OF_DATA
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
+def test_every_configuration_that_reads_a_file_says_there_where_it_comes_from(path):
+    source = load_config(str(path)).source
+    made = isinstance(source, StandardLibrary | Copying | CopyFirst | Denoising)
+    named = re.findall(r"`(configs/[\w*]+\.py)`", PAGE_OF_DATA)
+    assert made != any(path.match(name) for name in named)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)
 

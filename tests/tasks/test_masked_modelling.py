@@ -16,6 +16,7 @@ from efficient_attn.experiment import draw, evaluate, parameters, train
 from efficient_attn.masked_experiment import MaskedExperiment
 from efficient_attn.models import EncoderConfig
 from efficient_attn.nn.text_embedding import SlotPositions
+from efficient_attn.recipe import Mesh
 from efficient_attn.tasks.masked_modelling import MaskedModelling
 from efficient_attn.training import Constant, Schedule
 
@@ -41,6 +42,19 @@ def text(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_bytes(b"abcdef" * 800)
     return path
+
+
+def test_tokens_over_a_mesh_give_the_loss_of_one_device(text):
+    config = experiment(text)
+    batch = config.reading.batches(config.source.load("train")).at(0)
+    params, objective = config.form.init(jax.random.key(0)), config.reading.program()["objective"]
+
+    def loss(mesh):
+        with jax.set_mesh(mesh.placement(jax.devices()[: mesh.data * mesh.sequence]).mesh):
+            terms, _ = jax.jit(objective)(params, batch, None, ())
+        return float(terms["loss"].sum / terms["loss"].count)
+
+    assert loss(Mesh(data=2, sequence=4)) == pytest.approx(loss(Mesh(data=1)), rel=1e-5)
 
 
 def test_it_learns_and_evaluates_to_the_same_score(text, tmp_path):

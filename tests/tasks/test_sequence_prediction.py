@@ -1,5 +1,6 @@
 """Sequences from a command line to a score: each loss against a formula, training that learns, and what is refused."""
 
+import dataclasses
 import json
 
 import jax
@@ -11,6 +12,7 @@ from efficient_attn.__main__ import main
 from efficient_attn.commands.launch import evaluate, train
 from efficient_attn.experiment import load_config, parameters
 from efficient_attn.models import RecurrentConfig, predictor_of
+from efficient_attn.recipe import Mesh
 from efficient_attn.tasks.sequence_prediction import SequencePrediction, classification, mean_scores, squared_error
 from efficient_attn.training import Mean
 
@@ -111,3 +113,6 @@ def test_refuses(capsys):
     with pytest.raises(SystemExit):
         main(["sample", "--workdir", "none", "--config", "configs/brc_copy_first.py"])
     assert "a config of a language model is needed" in capsys.readouterr().err
+    config = load_config("configs/brc_copy_first.py")
+    with pytest.raises(ValueError, match=r"reads whole sequences: mesh.sequence must be 1, got 2"):
+        dataclasses.replace(config, mesh=Mesh(sequence=2))
