@@ -21,14 +21,17 @@ from efficient_attn.data.labelled import LabelledImages, LabelledSource
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
+from efficient_attn.data.pair_batches import PairBatches, by_length, pair_rows, text_rows
+from efficient_attn.data.pairs import Lines, Pairs, PairSource, ParallelText
 from efficient_attn.data.palette import Palette, PaletteImages, fit_palette, load_palette
 from efficient_attn.data.permuting import ByteWords, SingleTokens, Units, permuted, told_tokens
 from efficient_attn.data.source import Location, Source
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
 from efficient_attn.data.standard_library import StandardLibrary
 from efficient_attn.data.stream import TokenStream, Unit
+from efficient_attn.data.subwords import Pieces, SentencePieces, SubwordPairs, Texts, TokenPairs
 from efficient_attn.data.text_files import TextFiles
-from efficient_attn.data.tfds import TFDSImages, TFDSText
+from efficient_attn.data.tfds import TFDSImages, TFDSText, TFDSTranslation
 from efficient_attn.data.wikipedia import WikipediaExcerpt
 from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
 
@@ -52,21 +55,32 @@ __all__ = [
     "ImageFolder",
     "LabelledImages",
     "LabelledSource",
+    "Lines",
     "Location",
     "LongDocuments",
     "Masking",
     "PaddedDigits",
+    "PairBatches",
+    "PairSource",
+    "Pairs",
     "Palette",
     "PaletteImages",
+    "ParallelText",
+    "Pieces",
+    "SentencePieces",
     "SingleTokens",
     "Source",
     "Split",
     "SplitFractions",
     "StandardLibrary",
+    "SubwordPairs",
     "TFDSImages",
     "TFDSText",
+    "TFDSTranslation",
     "Text8",
     "TextFiles",
+    "Texts",
+    "TokenPairs",
     "TokenStream",
     "TrainingBatches",
     "Unit",
@@ -74,6 +88,7 @@ __all__ = [
     "WikiText",
     "WikipediaExcerpt",
     "Window",
+    "by_length",
     "evaluation_batches",
     "every_example",
     "fit_palette",
@@ -82,9 +97,11 @@ __all__ = [
     "mu_law_decode",
     "mu_law_encode",
     "pack",
+    "pair_rows",
     "permuted",
     "process_rows",
     "side_by_side",
+    "text_rows",
     "told_tokens",
     "with_minimum_context",
 ]

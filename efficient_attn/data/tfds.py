@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from efficient_attn.data.pairs import Pairs, check_languages
 from efficient_attn.data.source import Location, hash_identity, read_file, require_folder
 from efficient_attn.data.splits import SPLITS, Split
 from efficient_attn.data.stream import TokenStream
@@ -108,6 +109,52 @@ class TFDSImages:
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
         return hash_identity(self, _split_sizes(_prepared_folder(self.name, self.data_dir)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TFDSTranslation:
+    """Sentences and translations of a prepared data set, read when they are asked for.
+
+    Raises:
+        ValueError: The languages are not two different ones.
+    """
+
+    name: str
+    """Data set, config and version as in TFDS: ``"wmt14_translate/de-en"``, ``"wmt16_translate/ro-en"``."""
+    data_dir: Location
+    """The folder that TFDS prepared into."""
+    languages: tuple[str, str] = ("en", "de")
+    """What is translated, and into what: two features of a record."""
+    split_names: tuple[str, str, str] = SPLITS
+    """TFDS's own names for train, validation and test; parts are allowed: ``"train[:95%]"``."""
+
+    def __post_init__(self):
+        check_languages(self.languages)
+
+    def load(self, split: Split) -> Pairs:
+        """Reads one split; see ``Source.load``."""
+        tfds_split = self.split_names[SPLITS.index(split)]
+        folder = _prepared_folder(self.name, self.data_dir)
+        source, target = (_Sentences(_open(folder, language, tfds_split), language) for language in self.languages)
+        what = f"TFDS {self.name}, split {tfds_split}, {' to '.join(self.languages)}"
+        return Pairs(source=source, target=target, description=f"{what}: {len(source):,} pairs")
+
+    def fingerprint(self) -> str:
+        """Identifies the data; see ``Source.fingerprint``."""
+        return hash_identity(self, _split_sizes(_prepared_folder(self.name, self.data_dir)))
+
+
+class _Sentences(Sequence[str]):
+    """One language of records, each sentence on one line."""
+
+    def __init__(self, records: Sequence[dict[str, Any]], language: str):
+        self._records, self._language = records, language
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, record: int) -> str:
+        return " ".join(self._records[record][self._language].decode().splitlines())
 
 
 def _prepared_folder(name: str, data_dir: Location) -> Path:

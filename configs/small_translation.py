@@ -1,0 +1,37 @@
+"""A small Transformer that translates, and its Synthesizers and entmaxes: for parallel text of one's own, on any machine.
+
+Command: python train.py configs/small_translation.py --workdir runs/small_translation
+  First `python -m efficient_attn tokenizer configs/small_translation.py`, which learns the pieces of words from the training text.
+"""
+
+from efficient_attn.data import ParallelText, SentencePieces, SubwordPairs
+from efficient_attn.decoding import BeamOptions
+from efficient_attn.models import Seq2SeqConfig
+from efficient_attn.training import AdamW, InverseSquareRoot, Schedule
+from efficient_attn.translation_experiment import TranslationExperiment
+
+CONFIG = TranslationExperiment(
+    model=Seq2SeqConfig(
+        vocab=6000,
+        width=128,
+        ff_width=512,
+        heads=4,
+        encoder_depth=2,
+        decoder_depth=2,
+        longest=128,
+        norm="pre",
+        bos_token=3,
+    ),
+    source=SubwordPairs(
+        pairs=ParallelText(path="data/parallel", languages=("en", "de")),
+        subwords=SentencePieces(file="data/parallel/small.model"),
+    ),
+    context=64,
+    batch_size=24,
+    steps=1500,
+    schedule=Schedule(peak=3e-3, warmup_steps=200, decay=InverseSquareRoot()),
+    optimizer=AdamW(b2=0.98, eps=1e-9),
+    decoding=BeamOptions(longest=96),
+    log_every=25,
+    eval_batch_size=64,
+)
