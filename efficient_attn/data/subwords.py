@@ -85,7 +85,9 @@ class SentencePieces:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise ValueError(f"no {vocab} pieces can be made of {pairs.description}: {error}") from error
+            # After the place in its source and the condition that failed.
+            reason = str(error).rsplit("] ", 1)[-1]
+            raise ValueError(f"no {vocab} pieces can be made of {pairs.description}: {reason}") from error
         return Pieces(written.getvalue(), "the pieces just made")
 
 

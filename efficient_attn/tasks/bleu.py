@@ -27,7 +27,8 @@ def corpus_scores(translations: Sequence[str], references: Sequence[str], resamp
         scores[name] = float(found.score)
         if drawn > 1:
             # sacreBLEU keeps what it prints of the drawn corpora in these two alone.
-            scores |= {f"{name}_low": found._mean - found._ci, f"{name}_high": found._mean + found._ci}
+            low, high = found._mean - found._ci, found._mean + found._ci
+            scores |= {f"{name}_low": float(low), f"{name}_high": float(high)}
     return scores
 
 
