@@ -4,9 +4,11 @@ Command: python train.py configs/small_translation.py --workdir runs/small_trans
   First `python -m efficient_attn tokenizer configs/small_translation.py`, which learns the pieces of words from the training text.
 """
 
+import dataclasses
+
 from efficient_attn.data import ParallelText, SentencePieces, SubwordPairs
 from efficient_attn.decoding import BeamOptions
-from efficient_attn.models import Seq2SeqConfig
+from efficient_attn.models import AdaptivelySparse, Seq2SeqConfig, Sparse, Synthesizer
 from efficient_attn.training import AdamW, Cosine, Schedule
 from efficient_attn.translation_experiment import TranslationExperiment
 
@@ -37,3 +39,32 @@ CONFIG = TranslationExperiment(
     log_every=25,
     eval_batch_size=64,
 )
+
+
+def _with(encoder: Sparse, cross: Sparse = CONFIG.model.cross_attention) -> TranslationExperiment:
+    decoder = dataclasses.replace(encoder, patterns=("Causal()",))
+    attentions = {"encoder_attention": encoder, "decoder_attention": decoder, "cross_attention": cross}
+    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, **attentions))
+
+
+def _synthesized(*scores: str) -> TranslationExperiment:
+    return _with(Synthesizer(patterns=("Full()",), scores=scores, length=CONFIG.model.longest))
+
+
+def _entmax(alpha: float | None) -> TranslationExperiment:
+    everywhere = AdaptivelySparse(patterns=("Full()",), alpha=alpha)
+    return _with(everywhere, everywhere)
+
+
+VARIANTS = {
+    "fixed_random": _synthesized("fixed_random"),
+    "random": _synthesized("random"),
+    "factorized_random": _synthesized("factorized_random"),
+    "dense": _synthesized("dense"),
+    "factorized_dense": _synthesized("factorized_dense"),
+    "random_dense": _synthesized("random", "dense"),
+    "dense_vanilla": _synthesized("dense", "dot_product"),
+    "random_vanilla": _synthesized("random", "dot_product"),
+    "entmax15": _entmax(1.5),
+    "alpha": _entmax(None),
+}
