@@ -170,7 +170,7 @@ class Texts:
         """Tokens of each."""
         return np.diff(self.ends, prepend=0)
 
-    def __getitem__(self, text: int) -> Integer[np.ndarray, " T"]:
+    def __getitem__(self, text: int | np.integer) -> Integer[np.ndarray, " T"]:
         return self.tokens[self.ends[text - 1] if text else 0 : self.ends[text]]
 
 
