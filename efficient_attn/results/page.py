@@ -39,7 +39,7 @@ def _table(table: Table) -> str:
     for row in table.rows:
         cells = [row.label, *(row.published.get(column, "") for column in table.columns)]
         if with_config:
-            cells.append(f"`{row.config}`" if row.config else "")
+            cells.append(f"`{row.chosen}`" if row.config else "")
         lines.append(_line([*cells, _outcome(row)]))
     commands = dict.fromkeys(command for row in table.rows for command in row.commands)
     if commands:

@@ -35,6 +35,8 @@ class Row:
     status: Status
     config: str | None = None
     """Path of the configuration, from the root of the repository."""
+    choice: str = ""
+    """Which of its ``VARIANTS``; none: its ``CONFIG``."""
     flags: str = ""
     """Fields in which the row differs from its configuration, as both programs take them."""
     variant: str = ""
@@ -57,12 +59,17 @@ class Row:
             raise ValueError(f"flags and their variant's name come together, got one of them for {self.label!r}")
 
     @property
+    def chosen(self) -> str:
+        """The configuration and its variant, as every program takes them; empty without a configuration."""
+        return ":".join(filter(None, (self.config, self.choice)))
+
+    @property
     def commands(self) -> tuple[str, ...]:
         """What trains the row's model and what evaluates it; empty without a configuration."""
         if self.config is None:
             return ()
-        name = "_".join(filter(None, (PurePosixPath(self.config).stem, self.variant)))
-        trained = [self.config, "--workdir", f"runs/{name}", *([self.flags] if self.flags else [])]
+        name = "_".join(filter(None, (PurePosixPath(self.config).stem, self.choice, self.variant)))
+        trained = [self.chosen, "--workdir", f"runs/{name}", *([self.flags] if self.flags else [])]
         scored = [*trained, *([self.protocol] if self.protocol else []), "--split", self.split]
         return " ".join(["python", "train.py", *trained]), " ".join(["python", "eval.py", *scored])
 
