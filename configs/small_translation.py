@@ -2,6 +2,12 @@
 
 Command: python train.py configs/small_translation.py --workdir runs/small_translation
   First `python -m efficient_attn tokenizer configs/small_translation.py`, which learns the pieces of words from the training text.
+  That is the Transformer; :fixed_random, :random, :factorized_random, :dense, :factorized_dense, :random_dense, :dense_vanilla and
+  :random_vanilla are Synthesizers in both self-attentions, :entmax15 and :alpha have entmax in all three attentions; each in a
+  workdir of its own. python -m efficient_attn compare runs/* then prints a table and draws the curves.
+Data: a folder of parallel text, docs/data.md; some tens of thousands of pairs.
+Metric: cased BLEU by sacreBLEU, tokenised by 13a, and chrF; beside them the BLEU of leaving sentences in their own language.
+Hardware: 2 CPU cores; 0.7 s a step beside other work. Measured: docs/measurements.md, the Transformer alone; the variants not run.
 """
 
 import dataclasses
