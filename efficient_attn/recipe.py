@@ -54,6 +54,9 @@ _RUNS = (
     "profile_steps",
     "tensorboard",
     "eval_batch_size",
+    "average_last",
+    "decoding",
+    "resamples",
 )
 
 
@@ -120,6 +123,8 @@ class Recipe(abc.ABC):
     on_nonfinite: Literal["stop", "skip"] = "stop"
     eval_batch_size: int | None = None
     """Rows in an evaluation batch; None: ``batch_size``."""
+    average_last: int = 1
+    """Checkpoints, the last ones that were kept, over which parameters are averaged to evaluate them after training."""
     mesh: Mesh = Mesh()
     log_every: int = 20
     eval_every: int | None = None
@@ -133,6 +138,8 @@ class Recipe(abc.ABC):
         for name in ("batch_size", "steps", "accumulation"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 1 <= self.average_last <= self.keep.last:
+            raise ValueError(f"average_last must be in 1..keep.last ({self.keep.last}), got {self.average_last}")
 
     @property
     @abc.abstractmethod
@@ -155,6 +162,11 @@ class Recipe(abc.ABC):
     def completed(self, params: dict[str, Any]) -> dict[str, Any]:
         """What a run begins with, of the parameters it starts from: all of them."""
         return params
+
+    def unlike(self, learned: dict[str, Any]) -> list[str]:
+        """What, beside the model, gave the parameters of a run another meaning, by its ``learned`` fields."""
+        del learned
+        return []
 
     def update(self) -> optax.GradientTransformation:
         """What makes an update of a gradient: clipping, the optimizer at its rate, and what parameters must obey."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 from flax import nnx
 
 from efficient_attn import training
@@ -14,7 +15,7 @@ from efficient_attn.recipe import Recipe, defaults, plain
 
 
 def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None = None) -> tuple[Any, int]:
-    """The parameters to evaluate of the last checkpoint, and its step.
+    """The parameters to evaluate of the last checkpoint, or the average of the last ones, and the last step.
 
     Args:
       config: the experiment.
@@ -22,18 +23,30 @@ def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None
       shardings: from the parameters' shapes to where each is to lie; None: all on the first device.
 
     Raises:
-      ValueError: if they are those of another model.
+      ValueError: if they are those of another model, or there are fewer checkpoints than are to be averaged.
       FileNotFoundError: if there is no checkpoint.
     """
     with _last(workdir) as (checkpoints, step):
-        saved = checkpoints.metadata(step).get("config", {}).get("model")
+        learned = checkpoints.metadata(step).get("config", {})
+        saved = learned.get("model")
         # A field that an earlier version did not have was, in effect, at its default.
         before = config.parametrised(defaults(type(config.model)) | (saved or {}))
         mine = config.parametrised(plain(config.model))
-        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])]
+        differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])] + config.unlike(learned)
         if saved is not None and differing:
             raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
-        return checkpoints.restore_params(step, shardings), step
+        return _average(checkpoints, config.average_last, shardings), step
+
+
+def _average(checkpoints: training.Checkpoints, count: int, shardings: Callable[[Any], Any] | None) -> Any:
+    """The mean of the parameters of the last ``count`` checkpoints."""
+    steps = checkpoints.steps()[-count:]
+    if len(steps) < count:
+        raise ValueError(f"average_last={count} checkpoints are to be averaged, and there are {len(steps)}: {steps}")
+    total = checkpoints.restore_params(steps[0], shardings)
+    for step in steps[1:]:
+        total = jax.tree.map(jax.numpy.add, total, checkpoints.restore_params(step, shardings))
+    return total if count == 1 else jax.tree.map(lambda x: (x / count).astype(x.dtype), total)
 
 
 def begun(config: Recipe, workdir: str, placement: training.Placement) -> Any:

@@ -25,6 +25,8 @@ from efficient_attn.data.labelled_text import LabelledLines, LabelledTexts, writ
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.packing import LongDocuments, pack
+from efficient_attn.data.pair_batches import PairBatches, by_length, pair_rows, text_rows
+from efficient_attn.data.pairs import Lines, Pairs, PairSource, ParallelText
 from efficient_attn.data.palette import Palette, PaletteImages, fit_palette, load_palette
 from efficient_attn.data.permuting import ByteWords, SingleTokens, Units, permuted, told_tokens
 from efficient_attn.data.source import Location, Source
@@ -32,9 +34,11 @@ from efficient_attn.data.splits import SPLITS, Split, SplitFractions
 from efficient_attn.data.squad import Question, Questions, SQuAD
 from efficient_attn.data.standard_library import StandardLibrary
 from efficient_attn.data.stream import TokenStream, Unit
+from efficient_attn.data.subwords import SentencePieces, SubwordPairs, Subwords, Texts, TokenPairs
 from efficient_attn.data.text_files import TextFiles
 from efficient_attn.data.text_pieces import EncodedTexts, Pieces, padded
-from efficient_attn.data.tfds import TFDSImages, TFDSLabelled, TFDSText
+from efficient_attn.data.tfds import TFDSImages, TFDSText
+from efficient_attn.data.tfds_texts import TFDSLabelled, TFDSTranslation
 from efficient_attn.data.wikipedia import WikipediaExcerpt
 from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
 from efficient_attn.data.words import Words
@@ -66,27 +70,38 @@ __all__ = [
     "LabelledLines",
     "LabelledSource",
     "LabelledTexts",
+    "Lines",
     "Location",
     "LongDocuments",
     "Masking",
     "PaddedDigits",
+    "PairBatches",
+    "PairSource",
+    "Pairs",
     "Palette",
     "PaletteImages",
+    "ParallelText",
     "Pieces",
     "Question",
     "Questions",
     "SQuAD",
+    "SentencePieces",
     "SingleTokens",
     "Source",
     "Split",
     "SplitFractions",
     "StandardLibrary",
+    "SubwordPairs",
+    "Subwords",
     "TFDSImages",
     "TFDSLabelled",
     "TFDSText",
+    "TFDSTranslation",
     "TaggedSentences",
     "Text8",
     "TextFiles",
+    "Texts",
+    "TokenPairs",
     "TokenStream",
     "TrainingBatches",
     "Unit",
@@ -95,6 +110,7 @@ __all__ = [
     "WikipediaExcerpt",
     "Window",
     "Words",
+    "by_length",
     "evaluation_batches",
     "every_example",
     "fit_palette",
@@ -104,9 +120,11 @@ __all__ = [
     "mu_law_encode",
     "pack",
     "padded",
+    "pair_rows",
     "permuted",
     "process_rows",
     "side_by_side",
+    "text_rows",
     "told_tokens",
     "with_minimum_context",
     "write_submission",

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from efficient_attn.data.labelled_text import LabelledTexts
 from efficient_attn.data.source import Location, hash_identity, read_file, require_folder
 from efficient_attn.data.splits import SPLITS, Split
 from efficient_attn.data.stream import TokenStream
@@ -45,7 +44,7 @@ class TFDSText:
     def load(self, split: Split) -> TokenStream:
         """Reads one split; see ``Source.load``."""
         tfds_split = self.split_names[SPLITS.index(split)]
-        records = _open(_prepared_folder(self.name, self.data_dir), self.feature, tfds_split)
+        records = open_records(prepared_folder(self.name, self.data_dir), self.feature, tfds_split)
         separator = self.separator.encode()
         text = bytearray()
         for i in range(len(records)):
@@ -60,7 +59,7 @@ class TFDSText:
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
-        return hash_identity(self, _split_sizes(_prepared_folder(self.name, self.data_dir)))
+        return hash_identity(self, split_sizes(prepared_folder(self.name, self.data_dir)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,7 @@ class TFDSImages:
     def load(self, split: Split) -> TokenStream:
         """Reads one split; see ``Source.load``."""
         tfds_split = self.split_names[SPLITS.index(split)]
-        records = _open(_prepared_folder(self.name, self.data_dir), self.feature, tfds_split)
+        records = open_records(prepared_folder(self.name, self.data_dir), self.feature, tfds_split)
         shape = np.shape(records[0][self.feature])
         if len(shape) != 3 or shape[2] != 3:
             raise ValueError(f"feature {self.feature!r} of {self.name} should be [height, width, 3], got {list(shape)}")
@@ -100,77 +99,18 @@ class TFDSImages:
 
     def labelled(self, split: Split) -> tuple[UInt8[np.ndarray, "n H W 3"], Int32[np.ndarray, " n"]]:
         """Images of one split and the classes that their records have as ``label``; errors as of ``load``."""
-        stream, folder = self.load(split), _prepared_folder(self.name, self.data_dir)
-        records = _open(folder, "label", self.split_names[SPLITS.index(split)])
+        stream, folder = self.load(split), prepared_folder(self.name, self.data_dir)
+        records = open_records(folder, "label", self.split_names[SPLITS.index(split)])
         height, width, channels = np.shape(records[0][self.feature])
         labels = np.array([records[i]["label"] for i in range(len(records))], np.int32)
         return stream.tokens.reshape(-1, height, width, channels), labels
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
-        return hash_identity(self, _split_sizes(_prepared_folder(self.name, self.data_dir)))
+        return hash_identity(self, split_sizes(prepared_folder(self.name, self.data_dir)))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TFDSLabelled:
-    """Texts, or pairs of them, with a class or a number each, of a prepared data set; classes go by the names that TFDS has."""
-
-    name: str
-    """Data set and config as in TFDS: ``"imdb_reviews"``, ``"glue/rte"``."""
-    data_dir: Location
-    """The folder that TFDS prepared into."""
-    text: str = "text"
-    """The feature of the text."""
-    pair: str | None = None
-    """The feature of what it is paired with; None: texts are single."""
-    label: str = "label"
-    """The feature of the class or the number; a class of -1 in all of a split means that its labels are not published."""
-    numbers: bool = False
-    """Whether labels are numbers, and not classes."""
-    split_names: tuple[str, str, str] = SPLITS
-    """TFDS's own names for train, validation and test: ``("train[:90%]", "train[90%:]", "test")`` for IMDB."""
-
-    def load(self, split: Split) -> LabelledTexts:
-        """Reads one split; see ``Source.load``."""
-        folder, tfds_split = _prepared_folder(self.name, self.data_dir), self.split_names[SPLITS.index(split)]
-        fields = (self.text, *filter(None, [self.pair]))
-        opened = [_open(folder, name, tfds_split) for name in (*fields, self.label)]
-        rows = [opened[0][i] for i in range(len(opened[0]))]
-        texts = [[self._text(row, field) for row in rows] for field in fields]
-        labels = [row[self.label] for row in rows]
-        names = None if self.numbers else _class_names(folder, self.label)
-        published = names is None or any(label >= 0 for label in labels)
-        return LabelledTexts(
-            firsts=texts[0],
-            seconds=texts[1] if self.pair else None,
-            labels=[str(label) if names is None else names[label] for label in labels] if published else None,
-            keys=[str(row.get("idx", number)) for number, row in enumerate(rows)],
-            description=f"TFDS {self.name}, split {tfds_split}: {len(rows):,} texts",
-        )
-
-    def fingerprint(self) -> str:
-        """Identifies the data; see ``Source.fingerprint``."""
-        return hash_identity(self, _split_sizes(_prepared_folder(self.name, self.data_dir)))
-
-    def _text(self, row: dict[str, Any], feature: str) -> str:
-        if not isinstance(row[feature], bytes):
-            raise ValueError(f"feature {feature!r} of {self.name} should be text, got {type(row[feature]).__name__}")
-        return row[feature].decode()
-
-
-def _class_names(folder: Path, feature: str) -> list[str]:
-    """Names of the classes of a feature."""
-    import tensorflow_datasets
-
-    found = tensorflow_datasets.builder_from_directory(folder).info.features[feature]
-    if not hasattr(found, "names"):
-        raise ValueError(
-            f"feature {feature!r} of {folder} should be a class, got {type(found).__name__}: set numbers=True"
-        )
-    return list(found.names)
-
-
-def _prepared_folder(name: str, data_dir: Location) -> Path:
+def prepared_folder(name: str, data_dir: Location) -> Path:
     """Finds the folder of a prepared data set; of several versions, the newest.
 
     TFDS itself must not be asked for a data set that is not there: it retries a download for minutes.
@@ -199,12 +139,12 @@ def _info(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder / _INFO} is not valid JSON: {error}") from error
 
 
-def _split_sizes(folder: Path) -> list[tuple[str, int]]:
+def split_sizes(folder: Path) -> list[tuple[str, int]]:
     info = _info(folder)
     return [(f"{info.get('version')} {split['name']}", int(split["numBytes"])) for split in info["splits"]]
 
 
-def _open(folder: Path, feature: str, tfds_split: str) -> Sequence[dict[str, Any]]:
+def open_records(folder: Path, feature: str, tfds_split: str) -> Sequence[dict[str, Any]]:
     """Opens one split for random access, and checks that it holds the feature."""
     try:
         import tensorflow_datasets
@@ -228,6 +168,6 @@ def _open(folder: Path, feature: str, tfds_split: str) -> Sequence[dict[str, Any
 
 def read_labelled_images(name: str, data_dir: Location, tfds_split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images ``[n, height, width, channels]`` and labels ``[n]`` of one of TFDS's splits, as bytes; errors as of ``TFDSImages``."""
-    records = _open(_prepared_folder(name, data_dir), "image", tfds_split)
+    records = open_records(prepared_folder(name, data_dir), "image", tfds_split)
     pairs = [(records[i]["image"], records[i]["label"]) for i in range(len(records))]
     return np.stack([image for image, _ in pairs]).astype(np.uint8), np.array([label for _, label in pairs], np.uint8)

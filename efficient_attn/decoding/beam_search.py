@@ -60,6 +60,11 @@ class BeamOptions:
         if self.extra is not None and self.extra < 1:
             raise ValueError(f"extra must be at least 1 token, or None; got {self.extra}")
 
+    def within(self, width: int) -> "BeamOptions":
+        """The same search of sources of at most ``width`` tokens, with no room for targets that are never so long."""
+        longest = self.longest if self.extra is None else min(self.longest, width + self.extra)
+        return dataclasses.replace(self, longest=longest)
+
     def divisor(self, tokens: Any) -> Any:
         """What the log-probability of a target of so many tokens is divided by."""
         return ((5.0 + tokens) / 6.0 if self.penalty == "gnmt" else 1.0 * tokens) ** self.length_penalty
@@ -109,7 +114,9 @@ def beam_search(model: Functional[Seq2Seq], params: Any, source: Sequence, optio
 
 
 def check_alone(source: Sequence) -> None:
-    """A ValueError if a row has more than one text."""
+    """A ValueError if a row has more than one text; what is traced cannot be looked at."""
+    if isinstance(source.segments, jax.core.Tracer):
+        return
     most = int(np.max(source.segments, initial=0))
     if most > 1:
         raise ValueError(f"sources that are decoded need a row each, got a row with {most} texts")

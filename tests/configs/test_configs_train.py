@@ -9,13 +9,24 @@ import numpy as np
 import pytest
 from fine_tuned import write_lines, write_tokenizer
 
-from efficient_attn.data import GLUE, CopyFirst, Denoising, LabelledLines, SQuAD, TextFiles
-from efficient_attn.experiment import load_config, load_variants, train
+from efficient_attn.data import (
+    GLUE,
+    CopyFirst,
+    Denoising,
+    LabelledLines,
+    ParallelText,
+    SentencePieces,
+    SQuAD,
+    SubwordPairs,
+    TextFiles,
+)
+from efficient_attn.experiment import load_config, load_variants, parameters, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.models import EncoderConfig
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
 from efficient_attn.nn.sublayers import sandwich_order
 from efficient_attn.sequence_experiment import SequenceExperiment
+from efficient_attn.translation_experiment import TranslationExperiment
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 CONTEXT = 48
@@ -55,6 +66,8 @@ def shrunken(config, path):
         return shrunken_sequences(config)
     if isinstance(config, FineTuningExperiment):
         return shrunken_texts(config, path.parent)
+    if isinstance(config, TranslationExperiment):
+        return shrunken_translation(config, path)
     small = (small_encoder if isinstance(config.model, EncoderConfig) else small_decoder)(config.model)
     return dataclasses.replace(
         config,
@@ -110,6 +123,34 @@ def shrunken_questions(config, folder):
     )
 
 
+def shrunken_translation(config, path):
+    """Every second line of the text is called the translation of the one before."""
+    text = path.read_text().replace("\n", " ")
+    lines = [text[n : n + 9] for n in range(0, 720, 9)]
+    for split, some in {"train": lines[:60], "validation": lines[60:]}.items():
+        for language, first in (("aa", 0), ("bb", 1)):
+            (path.parent / f"{split}.{language}").write_text("".join(f"{line}\n" for line in some[first::2]))
+    pairs = ParallelText(path=path.parent, languages=("aa", "bb"))
+    source = SubwordPairs(pairs=pairs, subwords=SentencePieces(file=path.parent / "x.model"))
+    source.subwords.fit(pairs.load("train"), 360).save(source.subwords.file)
+    model = dataclasses.replace(
+        config.model, vocab=360, width=8 * config.model.heads, ff_width=24, encoder_depth=1, decoder_depth=1
+    )
+    return dataclasses.replace(
+        config,
+        model=model,
+        source=source,
+        context=CONTEXT,
+        batch_size=8,
+        steps=1,
+        eval_batch_size=8,
+        # What is written is scored in tests/tasks/test_translation.py.
+        decoding=None,
+        schedule=dataclasses.replace(config.schedule, warmup_steps=1),
+        average_last=1,
+    )
+
+
 def test_there_are_configs():
     assert {"quickstart", "sparse_transformer_enwik8"} <= {path.stem for path in CONFIGS}
 
@@ -124,6 +165,9 @@ def test_a_small_copy_takes_a_step(path, tmp_path):
     assert math.isfinite(report["loss"])
     if isinstance(config, SequenceExperiment | FineTuningExperiment):
         assert report["examples"] == (9 if isinstance(config, SequenceExperiment) else 8 * len(config.model.labels))
+        return
+    if isinstance(config, TranslationExperiment):
+        assert report["tokens"] == len(config.source.load("validation").target.tokens)
         return
     # An encoder is scored at the tokens that are taken away.
     assert report["tokens"] == 400 or isinstance(config.model, EncoderConfig)
@@ -141,7 +185,17 @@ def test_variants_are_different_experiments_on_the_same_data(path):
     variants = load_variants(str(path))
     for name, config in variants.items():
         assert load_config(f"{path}:{name}" if name else str(path)) == config
-        # Tasks that are learned in the same way are variants too.
+        # Tasks that are learned in the same way are variants too, and so are other languages.
         same = isinstance(config, FineTuningExperiment) and type(config.source) is type(variants[""].source)
-        assert same or config.source == variants[""].source
+        assert same or isinstance(config, TranslationExperiment) or config.source == variants[""].source
     assert len(set(map(repr, variants.values()))) == len(variants)
+
+
+TRANSLATIONS = [path for path in CONFIGS if "translation" in path.stem or "wmt" in path.stem]
+
+
+@pytest.mark.parametrize("path", TRANSLATIONS, ids=lambda path: path.stem)
+def test_every_translation_model_is_built_at_its_full_size(path):
+    sizes = {name: parameters(config)["parameters"] for name, config in load_variants(str(path)).items()}
+    smallest = 1.5e6 if path.stem == "small_translation" else 54e6
+    assert all(size > smallest for size in sizes.values())

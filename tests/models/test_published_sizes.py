@@ -153,3 +153,40 @@ def test_linformers_differ_from_roberta_by_their_projections():
     for name, (length, slots, projections) in LINFORMERS.items():
         assert variants[name].context == length
         assert size(name) - roberta == projections * length * slots + (length - 512) * 768
+
+
+def test_translation():
+    """The paper prints 65M and 213M, for vocabularies that it gives in round numbers."""
+    variants = load_variants(str(CONFIGS / "transformer_wmt14_ende.py"))
+    found = {name: parameters(config)["parameters"] for name, config in variants.items()}
+    assert [round(found[name] / 1e6, 2) for name in ("", "big")] == [63.05, 214.17]
+    # A norm at the end of each stack, and the vector of all source tokens.
+    assert found["tensor2tensor"] - found[""] == 2 * 2 * 512 + 512
+    assert found["flax"] - found["big"] == 2 * 2 * 1024
+
+
+def test_translation_rows_of_the_synthesizer_differ_by_the_blocks_of_their_scores():
+    variants = load_variants(str(CONFIGS / "synthesizer_wmt14.py"))
+    found = {name: parameters(config)["parameters"] for name, config in variants.items()}
+    layers, width, heads, length = 12, 512, 8, 256
+    none, products, random = found["fixed_random"], layers * 2 * width**2, layers * heads * length**2
+    weights, dense = layers * heads * 2, layers * (width**2 + width * length)
+    # As tensor2tensor has it, but for 31 of its 32 vectors of a target space.
+    assert found[""] + 31 * 512 == 61_163_520
+    assert products == random == 6_291_456
+    assert found[""] - none == found["random"] - none == products
+    assert found["factorized_random"] - none == 393_216
+    assert found["dense"] - none == dense
+    assert found["random_dense"] - none == random + dense + weights
+    assert found["dense_vanilla"] - none == dense + products + weights
+    assert found["random_vanilla"] - none == random + products + weights
+    assert found["control"] - found["random_vanilla"] == layers * 512 - weights
+    assert all(found[f"enfr_{name or 'transformer'}"] == size for name, size in found.items() if "enfr" not in name)
+
+
+def test_learned_entmax_has_a_number_for_each_head_of_each_attention():
+    variants = load_variants(str(CONFIGS / "adaptively_sparse_translation.py"))
+    found = {name: parameters(variants[name])["parameters"] for name in ("", "ende_entmax15", "ende_alpha")}
+    assert found["ende_alpha"] - found[""] == 3 * 6 * 8
+    assert found["ende_entmax15"] == found[""]
+    assert len(variants) == 12

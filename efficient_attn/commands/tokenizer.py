@@ -1,0 +1,39 @@
+"""``python -m efficient_attn tokenizer configs/x.py``: learn the pieces of words that a translation model reads and writes."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from efficient_attn.experiment import load_config
+from efficient_attn.translation_experiment import translation
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Which config, and where the pieces go."""
+
+    config: Annotated[str, tyro.conf.Positional]
+    """A config of translation: pieces are learned from its training split, as many as the model's vocabulary has."""
+    out: Path | None = None
+    """The ``.model`` file to write; default: the one that the config reads."""
+
+
+def main(args: Args) -> None:
+    """Writes the model, and prints what it is as a JSON object.
+
+    Raises:
+      FileExistsError: if the file is there already.
+    """
+    config = translation(load_config(args.config), args.config)
+    subwords = config.source.subwords
+    file = Path(subwords.file if args.out is None else args.out).expanduser()
+    if file.exists():
+        raise FileExistsError(f"{file} is there already: remove it, or name another by --out")
+    pairs = config.source.pairs.load("train")
+    pieces = subwords.fit(pairs, config.model.vocab)
+    pieces.save(file)
+    report = {"file": str(file), "pieces": len(pieces), "kind": subwords.kind, "digest": pieces.digest}
+    print(json.dumps(report | {"data": pairs.description}))
