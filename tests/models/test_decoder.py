@@ -128,6 +128,23 @@ def test_functional_is_the_module():
     chex.assert_trees_all_close(run(model.module(params)), run(decoder()), atol=1e-6)
 
 
+def test_a_form_makes_its_module_once_and_modules_share_nothing():
+    made = []
+
+    def make(key):
+        made.append(key)
+        return nnx.Linear(3, 5, rngs=nnx.Rngs(key))
+
+    form = Functional(make)
+    params = form.init(jax.random.key(0))
+    assert form.shapes().keys() == form.trained().keys() == params.keys()
+    one, other = form.module(params), form.module(params)
+    one.bias[...] = jnp.ones(5)
+    assert not other.bias[...].any() and not form.module(params).bias[...].any()
+    # For the parameters, and for what all else is read off.
+    assert len(made) == 2
+
+
 BAD = {
     "depth": ({"depth": 0}, "depth must be at least 1, got 0"),
     "vocab": ({"vocab": -1}, "vocab must be at least 1, got -1"),
