@@ -21,7 +21,7 @@ from jaxtyping import Int, Integer
 from efficient_attn.data.pairs import Pairs, ParallelText
 from efficient_attn.data.source import Location, read_file, require_file
 from efficient_attn.data.splits import Split
-from efficient_attn.data.tfds import TFDSTranslation
+from efficient_attn.data.tfds_texts import TFDSTranslation
 from efficient_attn.files import replacing
 
 PAD, EOS, UNK, BOS = range(4)
