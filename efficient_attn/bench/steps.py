@@ -8,12 +8,16 @@ import numpy as np
 
 from efficient_attn import training
 from efficient_attn.experiment import Experiment, parameters
+from efficient_attn.translation_experiment import TranslationExperiment
+
+Timed = Experiment | TranslationExperiment
+"""Those whose rows have ``context`` tokens, of a text or of a target."""
 
 
 class Trainer:
     """The trainer's own compiled step of an experiment, on the first batch of its data again and again."""
 
-    def __init__(self, config: Experiment):
+    def __init__(self, config: Timed):
         program, update = config.reading.program(), config.update()
         placement = training.Placement()
         state = training.TrainState.create(
@@ -33,9 +37,7 @@ class Trainer:
         return time.perf_counter() - start
 
 
-def step_times(
-    configs: Mapping[str, Experiment], *, turns: int = 5, steps: int = 3
-) -> dict[str, tuple[int, float, float]]:
+def step_times(configs: Mapping[str, Timed], *, turns: int = 5, steps: int = 3) -> dict[str, tuple[int, float, float]]:
     """For each experiment its parameters, the median over ``turns`` of the milliseconds of a step, and tokens per second."""
     trainers = {name: Trainer(config) for name, config in configs.items()}
     for trainer in trainers.values():

@@ -100,10 +100,12 @@ def _training(args: Args) -> None:
 
 def _steps(args: Args) -> None:
     """Parameters and time per training step of a config and its variants, in turns."""
-    from efficient_attn.bench.steps import step_times
-    from efficient_attn.experiment import language_model, load_variants
+    from efficient_attn.bench.steps import Timed, step_times
+    from efficient_attn.experiment import load_variants
 
-    configs = {name: language_model(config, args.config) for name, config in load_variants(args.config).items()}
+    configs = load_variants(args.config)
+    if not all(isinstance(config, Timed) for config in configs.values()):
+        raise ValueError(f"a config of a language model or of translation is needed, and {args.config} has another")
     print("| variant | parameters | ms a step | tokens/s |")
     print("|---|---|---|---|")
     for name, (size, ms, rate) in step_times(configs).items():

@@ -116,4 +116,6 @@ class _Sentences(Sequence[str]):
         return len(self._records)
 
     def __getitem__(self, record: int) -> str:
+        # Records beyond the last are a ValueError there; what walks through a sequence expects an IndexError.
+        record = range(len(self))[record]
         return " ".join(self._records[record][self._language].decode().splitlines())

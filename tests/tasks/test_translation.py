@@ -149,9 +149,9 @@ def test_a_run_goes_on_where_it_stopped_and_averages_checkpoints(source, tmp_pat
 
 def test_what_is_not_learned_from_is_said(source, caplog):
     with caplog.at_level(logging.WARNING):
-        experiment(source, context=4).reading.batches(source.load("train"))
+        experiment(source, context=6).reading.batches(source.load("train"))
     assert "1,500 pairs" in caplog.text
-    assert "a side of more than 4 tokens and 0 an empty one: they are not learned from" in caplog.text
+    assert "a side of more than 6 tokens and 0 an empty one: they are not learned from" in caplog.text
 
 
 def test_long_held_out_sentences_are_cut_and_counted(source):
