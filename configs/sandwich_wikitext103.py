@@ -18,8 +18,7 @@ import dataclasses
 
 from efficient_attn.data import WikiText, Words
 from efficient_attn.experiment import Experiment
-from efficient_attn.models import DecoderConfig, Sparse
-from efficient_attn.nn.banded_embedding import Bands
+from efficient_attn.models import Bands, DecoderConfig, Sparse
 from efficient_attn.nn.embedding import SinusoidalPositions
 from efficient_attn.nn.sublayers import balanced_order, matched_order, sandwich_order
 from efficient_attn.precision import Precision

@@ -12,8 +12,7 @@ import dataclasses
 
 from efficient_attn.data import WikipediaExcerpt, Words
 from efficient_attn.experiment import Experiment
-from efficient_attn.models import DecoderConfig
-from efficient_attn.nn.banded_embedding import Bands
+from efficient_attn.models import Bands, DecoderConfig
 from efficient_attn.nn.sublayers import sandwich_order
 from efficient_attn.training import AdamW, Cosine, Schedule
 
