@@ -1,5 +1,7 @@
 """``train.py``, ``eval.py`` and ``sample`` as their users call them: what is printed, written, resumed and refused."""
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from small_run import write_config
+
+from efficient_attn.commands import launch
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +34,13 @@ def finish(process, status=0):
 def train(config, workdir, *flags):
     out, _ = finish(start("train.py", config, "--workdir", str(workdir), *flags))
     return json.loads(out.decode().splitlines()[-1])
+
+
+def reported(program, config, workdir, *flags):
+    """The report of a program of ``launch``, in this process, which spares the import of everything."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        program([config, "--workdir", str(workdir), *flags])
+    return json.loads(printed.getvalue().splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +70,18 @@ def test_a_run_reports_its_scores_and_leaves_its_files(straight):
 
 def test_a_run_goes_on_over_another_mesh(straight, config, tmp_path):
     run = tmp_path / "moved"
-    train(config, run, "--steps", "2", "--mesh.model", "2", "--mesh.fsdp")
-    report = train(config, run, "--mesh.data", "4", "--mesh.expert", "2")
+    reported(launch.train, config, run, "--steps", "2", "--mesh.model", "2", "--mesh.fsdp")
+    report = reported(launch.train, config, run, "--mesh.data", "4", "--mesh.expert", "2")
     assert report["loss"] == pytest.approx(straight[1]["loss"], rel=1e-5)
-    out, _ = finish(start("eval.py", config, "--workdir", str(run), "--split", "validation", "--mesh.model", "2"))
-    assert json.loads(out.decode().splitlines()[-1])["loss"] == pytest.approx(report["loss"], rel=1e-5)
+    scored = reported(launch.evaluate, config, run, "--split", "validation", "--mesh.model", "2")
+    assert scored["loss"] == pytest.approx(report["loss"], rel=1e-5)
 
 
 def test_a_run_begins_where_another_ended(straight, config, tmp_path):
     flags = ["--start", str(straight[0]), "--steps", "1", "--schedule.peak", "1e-9", "--context", "16"]
-    report = train(config, tmp_path / "next", *flags, "--schedule.warmup-steps", "0")
-    out, _ = finish(start("eval.py", config, "--workdir", str(straight[0]), "--context", "16"))
-    assert report["loss"] == pytest.approx(json.loads(out.decode().splitlines()[-1])["loss"], rel=1e-5)
+    report = reported(launch.train, config, tmp_path / "next", *flags, "--schedule.warmup-steps", "0")
+    scored = reported(launch.evaluate, config, straight[0], "--context", "16")
+    assert report["loss"] == pytest.approx(scored["loss"], rel=1e-5)
 
 
 def test_eval_scores_a_split(straight, config):
@@ -91,7 +102,8 @@ def test_sample_writes_the_prompt_and_what_follows(straight, config):
 
 def test_a_resumed_run_is_bit_for_bit_the_straight_one(straight, config, tmp_path):
     # How a run goes may change on the way: its length, how often it is saved and logged.
-    half = train(config, tmp_path / "run", "--steps", "3", "--checkpoint-every", "1", "--log-every", "1")
+    flags = ["--steps", "3", "--checkpoint-every", "1", "--log-every", "1"]
+    half = reported(launch.train, config, tmp_path / "run", *flags)
     assert half["step"] == 3
     whole = train(config, tmp_path / "run", "--steps", "6")
     assert whole == {**straight[1], "workdir": str(tmp_path / "run")}
@@ -120,4 +132,4 @@ def test_a_terminated_run_saves_and_goes_on(config, tmp_path):
     finish(process)
     (saved,) = (int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
     assert saved >= 2
-    assert train(config, workdir, "--steps", str(saved + 2))["step"] == saved + 2
+    assert reported(launch.train, config, workdir, "--steps", str(saved + 2))["step"] == saved + 2
