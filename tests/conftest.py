@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -13,9 +14,9 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # Most of a test's time goes into compiling programs that run once: the compiler's costly passes take longer than they save,
 # and so does cutting a program for threads that compile its parts.
 _QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
-# The emitters of fused loops that were XLA's before compile in a fifth of the time. XLA 0.11 and later may not have them, and
-# a flag that XLA does not know ends the process.
-if importlib.metadata.version("jaxlib").startswith("0.10."):
+# The emitters of fused loops that were XLA's before compile in a fifth of the time. A flag that is not known ends the process: XLA
+# 0.11 and later may not have this one, and libtpu, which reads the same variable, has not.
+if importlib.metadata.version("jaxlib").startswith("0.10.") and importlib.util.find_spec("libtpu") is None:
     _QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}"
 
