@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.models import AdaptiveSpan, DecoderConfig, decoder_of
@@ -58,6 +59,11 @@ class Windows:
             process_count=jax.process_count(),
             align=stream.record_length,
         )
+
+    def blank(self) -> data.Batch:
+        """A training batch of one row, of a text of zeros."""
+        zeros = data.TokenStream(tokens=np.zeros(self.context, np.uint8), vocab_size=1, description="zeros")
+        return dataclasses.replace(self, batch_size=1).batches(zeros).at(0)
 
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""

@@ -112,6 +112,13 @@ class PackedPairs:
             )
         return batches
 
+    def blank(self) -> data.Batch:
+        """A training batch of one row, which is all padding."""
+        nothing = np.zeros(0, np.int32)
+        texts = data.Texts(tokens=nothing, ends=nothing)
+        sides = (data.text_rows(texts, [nothing], self.context, name) for name in ("source", "target"))
+        return next(sides) | next(sides)
+
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
         return {"objective": Translation(seq2seq_of(self.model), self.label_smoothing, training.Mean)}

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from efficient_attn.experiment import Experiment, load_language_model
-from efficient_attn.planning import GIB, Chip, Plan, TooLarge, plan, remedies, topology
+from efficient_attn.experiment import load_config
+from efficient_attn.planning import GIB, Chip, Plan, Planned, TooLarge, plan, remedies, topology
 from efficient_attn.recipe import Mesh, plain
 
 
@@ -18,7 +18,7 @@ class Args:
     """Which config, on which chips, and how it is spread over them."""
 
     config: Annotated[str, tyro.conf.Positional]
-    """A config of a language model."""
+    """A config of a language model, an encoder's pre-training or a translation."""
     topology: str = "v5e:2x4"
     """Chips and their arrangement, as v5e:16x16, v5p:4x4x4 or v6e:8x8."""
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
@@ -43,9 +43,13 @@ def main(args: Args) -> None:
         raise ValueError("plan needs the TPU compiler: pip install libtpu")
     chip, devices = topology(args.topology)
     changes = {"batch_size": args.batch_size, "accumulation": args.accumulation}
-    config = dataclasses.replace(
-        load_language_model(args.config), mesh=args.mesh, **{k: v for k, v in changes.items() if v is not None}
-    )
+    config = load_config(args.config)
+    if not isinstance(config, Planned):
+        raise ValueError(
+            f"what is planned is a language model, an encoder's pre-training or a translation; {args.config} holds a "
+            f"{type(config).__name__}"
+        )
+    config = dataclasses.replace(config, mesh=args.mesh, **{k: v for k, v in changes.items() if v is not None})
     if args.sweep:
         _compare(args, config, chip, devices)
         return
@@ -64,7 +68,7 @@ def main(args: Args) -> None:
     )
 
 
-def _compare(args: Args, config: Experiment, chip: Chip, devices: list[Any]) -> None:
+def _compare(args: Args, config: Planned, chip: Chip, devices: list[Any]) -> None:
     """Prints a row for each mesh, and all that fit as a JSON array last."""
     # What can be refused is refused before the first program is compiled.
     meshes = {text: read_mesh(text) for text in args.sweep}
@@ -102,7 +106,7 @@ def read_mesh(text: str) -> Mesh:
     return Mesh(**values)
 
 
-def _attempts(config: Experiment) -> Iterator[tuple[str, Experiment]]:
+def _attempts(config: Planned) -> Iterator[tuple[str, Planned]]:
     yield "as configured", config
     for change, changed in remedies(config):
         yield f"and with {change}", changed
@@ -121,7 +125,7 @@ def _lines(found: Plan) -> Iterator[str]:
     yield f"{'tokens':<20} {found.tokens_per_second:>10,.0f} a second at most, were the longest of these all"
 
 
-def _report(found: Plan, config: Experiment) -> dict[str, Any]:
+def _report(found: Plan, config: Planned) -> dict[str, Any]:
     """The plan as JSON, and how its step is spread."""
     names = ("chips", "parameters", "optimizer", "rest", "temporaries", "code", "total", "flops", "tokens_per_second")
     sent = {kind: dataclasses.asdict(some) for kind, some in found.sent.items()}

@@ -8,13 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from efficient_attn import data, training
+from efficient_attn import training
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import AdaptiveSpan
 from efficient_attn.models.segment_decoder import empty_memory
 from efficient_attn.planning.chips import GIB, Chip
 from efficient_attn.planning.collectives import Sent, collectives
 from efficient_attn.planning.flops import product_flops
+from efficient_attn.translation_experiment import TranslationExperiment
+
+Planned = Experiment | TranslationExperiment
 
 _TOO_LARGE = re.compile(
     r"RESOURCE_EXHAUSTED.*?([\d.]+)([GM])\)? exceeds available HBM|Used ([\d.]+)([GM]) of [\d.]+[GM] hbm", re.S
@@ -72,7 +75,7 @@ class TooLarge(ValueError):
     """A program that does not fit a chip's memory, by the compiler."""
 
 
-def plan(config: Experiment, chip: Chip, devices: list[Any], span: int | None = None) -> Plan:
+def plan(config: Planned, chip: Chip, devices: list[Any], span: int | None = None) -> Plan:
     """Compiles the training step of a configuration for devices; nothing is allocated.
 
     Args:
@@ -114,7 +117,7 @@ def plan(config: Experiment, chip: Chip, devices: list[Any], span: int | None = 
     )
 
 
-def remedies(config: Experiment) -> Iterator[tuple[str, Experiment]]:
+def remedies(config: Planned) -> Iterator[tuple[str, Planned]]:
     """What may make a step fit, the mildest first, each with those before it."""
     model = config.model
     if model.remat != "block" and getattr(model, "residual", "plain") == "plain":
@@ -145,9 +148,9 @@ def _explained(error: jax.errors.JaxRuntimeError, chip: Chip) -> Exception:
     return TooLarge(f"{need} of a chip's {chip.memory / GIB:.2f} GiB")
 
 
-def _state(config: Experiment, optimizer: Any, span: int | None) -> training.TrainState:
+def _state(config: Planned, optimizer: Any, span: int | None) -> training.TrainState:
     carry: Any = ()
-    if isinstance(config.model.attention, AdaptiveSpan):
+    if isinstance(config, Experiment) and isinstance(config.model.attention, AdaptiveSpan):
         limits = (span or config.model.attention.limit,) * config.model.depth
         carry = empty_memory(config.model, limits, config.batch_size)
     params = config.form.init(jax.random.key(0))
@@ -156,8 +159,7 @@ def _state(config: Experiment, optimizer: Any, span: int | None) -> training.Tra
     )
 
 
-def batch_shapes(config: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a training batch: those of the only row of a batch of a text of zeros, as often as there are rows."""
-    blank = data.TokenStream(tokens=np.zeros(config.context, np.uint8), vocab_size=1, description="zeros")
-    row = dataclasses.replace(config.reading, batch_size=1).batches(blank).at(0)
+def batch_shapes(config: Planned) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a training batch: those of the only row of a blank one, as often as there are rows."""
+    row = config.reading.blank()
     return {name: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:]), x.dtype) for name, x in row.items()}
