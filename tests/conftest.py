@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,22 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}"
 # The pattern strategies are drawn by the fuzzers of the kernels too, and labelled texts are written for the configs, whose folders
 # are collected first.
 sys.path += [str(Path(__file__).parent / folder) for folder in ("patterns", "tasks")]
+
+
+# Linux lets a process map some 65,000 regions of memory, and a compiled program takes several: beyond, compiling crashes.
+_MAPS, _MOST_MAPS, _TESTS_BETWEEN = Path("/proc/self/maps"), 20_000, 10
+_begun = itertools.count(1)
+
+
+def pytest_runtest_setup():
+    """Lets go of programs of earlier tests, of which gigabytes would gather."""
+    if next(_begun) % _TESTS_BETWEEN or not _MAPS.exists():
+        return
+    if _MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_addoption(parser):
