@@ -5,7 +5,7 @@ Command: python train.py configs/small_sandwich_words.py --workdir runs/small_sa
   That is in turn; configs/small_sandwich_words.py:k1 to :k7 (VARIANTS) are the others, in workdirs of their own.
   python -m efficient_attn compare runs/* then prints a table and draws the curves.
 Data: the excerpt of Wikipedia that the gensim package ships, its 20,000 most frequent words; it is XML, and a word may be a tag.
-Hardware: 2 CPU cores, minutes each. Measured: docs/measurements.md.
+Hardware: 2 CPU cores, minutes each. Measured here: not run.
 """
 
 import dataclasses
