@@ -2,8 +2,8 @@
 
 Rows: Correia et al. 2019, BLEU by softmax, 1.5-entmax and learned alpha: 29.79, 29.83, 29.90 (IWSLT'17 De-En), 21.57, 22.13, 21.74
   (KFTT Ja-En), 32.70, 33.10, 32.89 (WMT'16 Ro-En), 26.02, 25.89, 26.93 (WMT'14 En-De).
+Before: `python -m efficient_attn tokenizer configs/adaptively_sparse_translation.py`, and the same of :deen, :jaen and :roen.
 Command: python train.py configs/adaptively_sparse_translation.py --workdir runs/adaptively_sparse_translation
-  First `python -m efficient_attn tokenizer configs/adaptively_sparse_translation.py`, and the same of :deen, :jaen and :roen.
   That is En-De with softmax; :ende_entmax15 and :ende_alpha are its others, :deen, :deen_entmax15, :deen_alpha and so on those of
   the other pairs, in workdirs of their own. Entmax is in all three attentions; the loss is that of a softmax.
 Metric: cased BLEU by sacreBLEU, tokenised by 13a. The paper's own tokenisation is not known here.

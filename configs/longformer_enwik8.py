@@ -10,8 +10,7 @@ Evaluation: python eval.py configs/longformer_enwik8.py:phase5 --workdir runs/lo
 Where we differ: bytes, where the paper has the 204 symbols that occur; windows between the lowest layer's and the highest's are not
   published: these have the average that the paper prints (229, printed as 230). Which two heads are dilated is not published: the
   first two here. A dilation of 1 in the paper's table is read as every second token. Each phase has a new optimizer.
-Hardware: the paper used 4 and 8 RTX 8000 for 16 and 13 days. Measured here: not run; docs/measurements.md has the memory of each
-  phase as compiled for TPUs.
+Hardware: the paper used 4 and 8 RTX 8000 for 16 and 13 days. Measured here: not run.
 """
 
 from efficient_attn.data import Enwik8

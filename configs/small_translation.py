@@ -1,7 +1,7 @@
 """A small Transformer that translates, and its Synthesizers and entmaxes: for parallel text of one's own, on any machine.
 
+Before: `python -m efficient_attn tokenizer configs/small_translation.py`, which learns the pieces of words from the training text.
 Command: python train.py configs/small_translation.py --workdir runs/small_translation
-  First `python -m efficient_attn tokenizer configs/small_translation.py`, which learns the pieces of words from the training text.
   That is the Transformer; :fixed_random, :random, :factorized_random, :dense, :factorized_dense, :random_dense, :dense_vanilla and
   :random_vanilla are Synthesizers in both self-attentions, :entmax15 and :alpha have entmax in all three attentions; each in a
   workdir of its own. python -m efficient_attn compare runs/* then prints a table and draws the curves.

@@ -1,8 +1,8 @@
 """The translation models of the Synthesizer's table 2: all rows, English to German and English to French of WMT'14.
 
 Rows: Tay et al. 2020, table 2: BLEU from 23.89 (fixed random) to 28.47 (random + vanilla) for En-De, 38.31 to 41.85 for En-Fr.
+Before: `python -m efficient_attn tokenizer configs/synthesizer_wmt14.py`, and the same of :enfr_transformer for French.
 Command: python train.py configs/synthesizer_wmt14.py --workdir runs/synthesizer_wmt14
-  First `python -m efficient_attn tokenizer configs/synthesizer_wmt14.py`, and the same of :enfr_transformer for French.
   That is the paper's own run of the Transformer. VARIANTS are the other rows, :control (a wider feed-forward), :fixed_random,
   :random, :factorized_random, :dense, :factorized_dense, :random_dense, :dense_vanilla and :random_vanilla; and all ten after
   enfr_ for French, as :enfr_random. Each in a workdir of its own.

@@ -1,13 +1,14 @@
 """The Transformer on WMT'14 English to German: the base and big models of the paper, and two other models that are called base.
 
 Rows: Vaswani et al. 2017, table 2: 27.3 BLEU (base) and 28.4 (big).
+Before: `python -m efficient_attn tokenizer configs/transformer_wmt14_ende.py`, which learns 37,000 pieces of both languages.
 Command: python train.py configs/transformer_wmt14_ende.py --workdir runs/transformer_wmt14_ende
-  First `python -m efficient_attn tokenizer configs/transformer_wmt14_ende.py`, which learns 37,000 pieces of both languages.
   That is the paper's base. :big is its big one; :tensor2tensor and :flax are the base models of its released code and of Flax's
   example, each in a workdir of its own. The table in efficient_attn/models/seq2seq_config.py says what they differ in.
 Metric: cased BLEU by sacreBLEU, tokenised by 13a. The paper's is of tokenised text with compounds split, by which one output
   of a big model scored 29.3 that has 28.6 by sacreBLEU; Flax's README gives lower-cased BLEU of German to English, another thing.
-Recipe: 24,576 tokens a side and step in packed rows, 100,000 steps (300,000 for big), the average of the last 5 checkpoints (20).
+Recipe: 24,576 tokens a side and step in packed rows, 100,000 steps (300,000 for big), the average of the last 5 checkpoints
+  (20); :flax 65,536 tokens and no average.
   Data and pieces are the same for all four here: tensor2tensor has 32,000 pieces of its own kind, Flax trains on WMT'17.
 Where we differ: the paper batches sentences of about one length, in place of packing.
 Hardware: 8 P100, 12 hours for base and 3.5 days for big in the paper. Measured here: not run; configs/small_translation.py is for

@@ -1,8 +1,8 @@
 """The Transformer on WMT'14 English to French: the base and big models of the paper.
 
 Rows: Vaswani et al. 2017, table 2: 38.1 BLEU (base) and 41.8 (big).
+Before: `python -m efficient_attn tokenizer configs/transformer_wmt14_enfr.py`, which learns 32,000 pieces of both languages.
 Command: python train.py configs/transformer_wmt14_enfr.py --workdir runs/transformer_wmt14_enfr
-  First `python -m efficient_attn tokenizer configs/transformer_wmt14_enfr.py`, which learns 32,000 pieces of both languages.
   :big is the big model, in a workdir of its own.
 Metric and recipe: as configs/transformer_wmt14_ende.py, with its caution about the paper's BLEU; the big model drops 0.1 of the
   features in place of 0.3. The paper's 32,000 are word pieces; here they are BPE.

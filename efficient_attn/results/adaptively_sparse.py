@@ -32,7 +32,8 @@ TRANSLATION = Table(
         for pair, figures in _BLEU.items()
         for (weights, suffix), figure in zip(_WEIGHTS.items(), figures, strict=True)
     ),
-    note="IWSLT'17 De-En, KFTT Ja-En, WMT'16 Ro-En, WMT'14 En-De.",
+    note="IWSLT'17 De-En, KFTT Ja-En, WMT'16 Ro-En, WMT'14 En-De. Pieces are made first: "
+    "`python -m efficient_attn tokenizer CONFIG`.",
 )
 
 

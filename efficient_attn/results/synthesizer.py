@@ -51,7 +51,8 @@ def _translation(key: str, language: str, metric: str, quoted: str, place: int, 
             *rows(columns, [("Transformer (Vaswani 2017)", "68M", quoted)], "quoted only"),
             *map(row, _ROWS),
         ),
-        note="BLEU in percent. The column of parameters is inconsistent in itself.",
+        note="BLEU in percent. The column of parameters is inconsistent in itself. Pieces are made first: "
+        "`python -m efficient_attn tokenizer CONFIG`.",
     )
 
 
