@@ -1,5 +1,6 @@
 """Sequences of numbers with what is to be read off their ends: the data of recurrent benchmarks."""
 
+import abc
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import grain
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from efficient_attn.data.batches import Batch, process_rows
 from efficient_attn.data.splits import Split
@@ -81,14 +82,13 @@ class ExampleSource(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class ExampleBatches:
-    """Batches in a new order each epoch; a function of the seed and the step alone.
+class ShuffledBatches(abc.ABC):
+    """Batches of what is numbered, in a new order each epoch, without end; a function of the seed and the step alone.
 
     Raises:
         ValueError: The batch does not divide among the processes.
     """
 
-    examples: Readable
     batch_size: int
     """Rows of the global batch, over all processes."""
     seed: int
@@ -97,6 +97,15 @@ class ExampleBatches:
 
     def __post_init__(self):
         process_rows(self.batch_size, self.process_index, self.process_count)
+
+    @property
+    @abc.abstractmethod
+    def rows_per_epoch(self) -> int:
+        """Rows that hold everything once."""
+
+    @abc.abstractmethod
+    def read(self, rows: Int[np.ndarray, " B"]) -> Batch:
+        """The rows of these numbers."""
 
     def at(self, step: int) -> Batch:
         """This process's rows of the batch of one step."""
@@ -113,11 +122,27 @@ class ExampleBatches:
         return iterator
 
     def _order(self) -> grain.MapDataset:
-        return grain.MapDataset.range(len(self.examples)).seed(self.seed).shuffle().repeat()
+        return grain.MapDataset.range(self.rows_per_epoch).seed(self.seed).shuffle().repeat()
 
     def _batch(self, order: grain.MapDataset, step: int) -> Batch:
         rows = process_rows(self.batch_size, self.process_index, self.process_count)
-        return self.examples.read(np.array([cast(int, order[step * self.batch_size + row]) for row in rows]))
+        return self.read(np.array([cast(int, order[step * self.batch_size + row]) for row in rows]))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ExampleBatches(ShuffledBatches):
+    """Batches of examples."""
+
+    examples: Readable
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Examples."""
+        return len(self.examples)
+
+    def read(self, rows: Int[np.ndarray, " B"]) -> Batch:
+        """These examples."""
+        return self.examples.read(rows)
 
 
 def every_example(

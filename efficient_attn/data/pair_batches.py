@@ -5,25 +5,22 @@ As everywhere, a training batch is a function of seed, step and process.
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Iterator, Sequence
-from typing import cast
 
-import grain
 import numpy as np
 from jaxtyping import Int
 
-from efficient_attn.data.batches import Batch, process_rows
+from efficient_attn.data.batches import Batch
+from efficient_attn.data.examples import ShuffledBatches
 from efficient_attn.data.packing import pack_pairs
 from efficient_attn.data.subwords import Texts, TokenPairs
 
-_READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 # The narrowest rows of evaluation, from which on widths double.
 _NARROWEST = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PairBatches:
+class PairBatches(ShuffledBatches):
     """Rows of ``context`` tokens on either side, each with as many pairs as fit, in a new order each epoch; without end.
 
     Which pairs share a row is drawn once, from the seed. What cannot be learned from is left out and counted: pairs of which a
@@ -37,15 +34,9 @@ class PairBatches:
     """What is read."""
     context: int
     """Tokens of a row, on either side."""
-    batch_size: int
-    """Rows of the global batch, over all processes."""
-    seed: int
-    """Chooses companions and order, 0 <= seed < 2**32."""
-    process_index: int = 0
-    process_count: int = 1
 
     def __post_init__(self):
-        process_rows(self.batch_size, self.process_index, self.process_count)
+        super().__post_init__()
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be in 0..2**32 - 1, got {self.seed}")
         if self.too_long + self.empty == len(self.pairs):
@@ -67,19 +58,10 @@ class PairBatches:
         """Rows that hold every pair once."""
         return len(self._rows[1]) - 1
 
-    def at(self, step: int) -> Batch:
-        """This process's rows of the batch of one step."""
-        if step < 0:
-            raise ValueError(f"steps count from 0, got {step}")
-        return self._batch(self._order(), step)
-
-    def iterate(self, start_step: int = 0) -> Iterator[Batch]:
-        """Yields ``at(start_step)``, ``at(start_step + 1)``, ... without end, read ahead by threads."""
-        order = self._order()
-        steps = grain.MapDataset.range(sys.maxsize).map(lambda step: self._batch(order, step))
-        iterator = iter(steps.to_iter_dataset(_READ))
-        iterator.set_state({"next_index": start_step})
-        return iterator
+    def read(self, rows: Int[np.ndarray, " B"]) -> Batch:
+        """The pairs of these rows, packed."""
+        chosen, begins = self._rows
+        return pair_rows(self.pairs, [chosen[begins[row] : begins[row + 1]] for row in rows], self.context)
 
     @functools.cached_property
     def _rows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -91,15 +73,6 @@ class PairBatches:
         rows = pack_pairs(lengths[fit], self.context)
         order = np.argsort(rows, kind="stable")
         return fit[order], np.searchsorted(rows[order], np.arange(rows.max() + 2))
-
-    def _order(self) -> grain.MapDataset:
-        return grain.MapDataset.range(self.rows_per_epoch).seed(self.seed).shuffle().repeat()
-
-    def _batch(self, order: grain.MapDataset, step: int) -> Batch:
-        chosen, begins = self._rows
-        rows = process_rows(self.batch_size, self.process_index, self.process_count)
-        mine = [cast(int, order[step * self.batch_size + row]) for row in rows]
-        return pair_rows(self.pairs, [chosen[begins[row] : begins[row + 1]] for row in mine], self.context)
 
 
 def pair_rows(pairs: TokenPairs, rows: Sequence[Int[np.ndarray, " _"]], width: int) -> Batch:
