@@ -60,6 +60,7 @@ class GreyDigits:
             tokens=tokens,
             pixels=self.greys.restore(tokens.astype(np.uint16))[..., 0],
             labels=digits.labels.astype(np.int32),
+            classes=tuple("0123456789"),
             description=f"{digits.description}, {side} x {side} in {self.levels} levels",
         )
 

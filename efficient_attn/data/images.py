@@ -6,11 +6,13 @@ Equal images fall to the same split, because the split is chosen by a hash of th
 import dataclasses
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
+from efficient_attn.data.labelled import LabelledImages
 from efficient_attn.data.source import (
     Location,
     files_of_split,
@@ -82,11 +84,11 @@ class ImageFolder:
     """
 
     path: Location
-    """The folder; it is searched at any depth."""
+    """The folder; it is searched at any depth. The folder that holds a file names the class of its image."""
     size: int
     """Height and width of the square images, in pixels."""
     splits: SplitFractions = (0.9, 0.05, 0.05)
-    """Shares of train, validation and test, of the number of files."""
+    """Shares of train, validation and test, of the number of files; files that all lie in folders of these names are split so."""
 
     def __post_init__(self):
         check_fractions(self.splits)
@@ -100,7 +102,25 @@ class ImageFolder:
             ModuleNotFoundError: Pillow is not installed.
         """
         folder, files = self._files()
-        images = [read_image(file, self.size, self.size) for file in files_of_split(folder, files, self.splits, split)]
+        return self._stream(folder, files_of_split(folder, files, self.splits, split), split)
+
+    def labelled(self, split: Split) -> LabelledImages:
+        """As ``load``, and the classes: the names of the folders that hold files, of all splits, in alphabetical order."""
+        folder, files = self._files()
+        chosen = files_of_split(folder, files, self.splits, split)
+        names = sorted({file.parent.name for file in files})
+        stream = self._stream(folder, chosen, split)
+        pixels = stream.tokens.reshape(len(chosen), -1)
+        return LabelledImages(
+            tokens=pixels,
+            pixels=pixels,
+            labels=np.array([names.index(file.parent.name) for file in chosen], np.int32),
+            classes=tuple(names),
+            description=f"{stream.description} in {len(names)} classes",
+        )
+
+    def _stream(self, folder: Path, files: Sequence[Path], split: Split) -> TokenStream:
+        images = [read_image(file, self.size, self.size) for file in files]
         return _stream(np.stack(images), f"{split} of folder {folder.name}")
 
     def fingerprint(self) -> str:

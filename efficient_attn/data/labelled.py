@@ -19,6 +19,8 @@ class LabelledImages:
     """What the tokens stand for: brightness, or red, green and blue, of each pixel."""
     labels: Int32[np.ndarray, " count"]
     """Classes, from 0."""
+    classes: tuple[str, ...]
+    """Their names."""
     description: str
     """Exactly which data this is."""
 

@@ -146,18 +146,17 @@ class PaletteImages:
         """Reads one split with its classes, of which the pixels are those of the palette; errors as of ``Source.load``.
 
         Raises:
-            ValueError: The images have no labels: only those of TFDS do, in the feature ``label``.
+            ValueError: The images have no labels: those of an ``ImageArray`` have none.
         """
-        if not isinstance(self.images, TFDSImages):
-            raise ValueError(f"images of TFDSImages have labels, got {type(self.images).__name__}")
-        images, labels = self.images.labelled(split)
-        palette = load_palette(self.palette)
-        tokens = palette.quantise(images).reshape(len(images), -1)
-        return LabelledImages(
+        if isinstance(self.images, ImageArray):
+            raise ValueError("images of an ImageFolder or of TFDSImages have labels, got ImageArray")
+        images, palette = self.images.labelled(split), load_palette(self.palette)
+        tokens = palette.quantise(images.tokens.reshape(len(images.labels), -1, 3))
+        return dataclasses.replace(
+            images,
             tokens=tokens,
-            pixels=palette.restore(tokens).reshape(len(images), -1),
-            labels=labels,
-            description=f"{split} of TFDS {self.images.name}: {len(images):,} images in {len(palette)} colours",
+            pixels=palette.restore(tokens).reshape(len(tokens), -1),
+            description=f"{images.description}, in {len(palette)} colours",
         )
 
     def fingerprint(self) -> str:

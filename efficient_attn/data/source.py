@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -126,7 +126,8 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def assign_files(folder: Path, files: Sequence[Path], fractions: SplitFractions) -> dict[Split, list[Path]]:
-    """Distributes files over the splits by a hash of their path relative to ``folder``.
+    """Distributes files over the splits by a hash of their path relative to ``folder``, or where all lie in folders ``train``,
+    ``validation`` and ``test``, by these.
 
     A file with the same contents as an earlier one is left out, and so is an empty one, so that no text stands in
     two splits.
@@ -135,11 +136,14 @@ def assign_files(folder: Path, files: Sequence[Path], fractions: SplitFractions)
     """
     assigned: dict[Split, list[Path]] = {split: [] for split in SPLITS}
     seen = {hashlib.blake2b(b"").digest()}
+    named = {file.relative_to(folder).parts[0] for file in files} <= set(SPLITS)
     for file in files:
+        path = file.relative_to(folder)
         digest = hashlib.blake2b(read_file(file)).digest()
         if digest not in seen:
             seen.add(digest)
-            assigned[split_by_hash(file.relative_to(folder).as_posix().encode(), fractions)].append(file)
+            split = cast(Split, path.parts[0]) if named else split_by_hash(path.as_posix().encode(), fractions)
+            assigned[split].append(file)
     return assigned
 
 

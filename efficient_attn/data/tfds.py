@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, UInt8
 
+from efficient_attn.data.labelled import LabelledImages
 from efficient_attn.data.source import Location, hash_identity, read_file, require_folder
 from efficient_attn.data.splits import SPLITS, Split
 from efficient_attn.data.stream import TokenStream
@@ -97,13 +97,19 @@ class TFDSImages:
             description=f"TFDS {self.name}, split {tfds_split}: {len(images):,} images of {shape[0]}x{shape[1]}x3",
         )
 
-    def labelled(self, split: Split) -> tuple[UInt8[np.ndarray, "n H W 3"], Int32[np.ndarray, " n"]]:
-        """Images of one split and the classes that their records have as ``label``; errors as of ``load``."""
-        stream, folder = self.load(split), prepared_folder(self.name, self.data_dir)
-        records = open_records(folder, "label", self.split_names[SPLITS.index(split)])
-        height, width, channels = np.shape(records[0][self.feature])
-        labels = np.array([records[i]["label"] for i in range(len(records))], np.int32)
-        return stream.tokens.reshape(-1, height, width, channels), labels
+    def labelled(self, split: Split) -> LabelledImages:
+        """As ``load``, and the classes that the records have as ``label``."""
+        stream, tfds_split = self.load(split), self.split_names[SPLITS.index(split)]
+        folder = prepared_folder(self.name, self.data_dir)
+        records, names = open_records(folder, "label", tfds_split), tuple(class_names(folder, "label"))
+        pixels = stream.tokens.reshape(len(records), -1)
+        return LabelledImages(
+            tokens=pixels,
+            pixels=pixels,
+            labels=np.array([records[i]["label"] for i in range(len(records))], np.int32),
+            classes=names,
+            description=f"{stream.description} in {len(names)} classes",
+        )
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
@@ -164,6 +170,22 @@ def open_records(folder: Path, feature: str, tfds_split: str) -> Sequence[dict[s
     if not len(records):
         raise ValueError(f"split {tfds_split!r} of {folder} has no records")
     return records
+
+
+def class_names(folder: Path, feature: str) -> list[str]:
+    """Names of the classes of a feature.
+
+    Raises:
+        ValueError: It is no class.
+    """
+    import tensorflow_datasets
+
+    found = tensorflow_datasets.builder_from_directory(folder).info.features[feature]
+    if not hasattr(found, "names"):
+        raise ValueError(
+            f"feature {feature!r} of {folder} should be a class, got {type(found).__name__}; texts with numbers=True may have one"
+        )
+    return list(found.names)
 
 
 def read_labelled_images(name: str, data_dir: Location, tfds_split: str) -> tuple[np.ndarray, np.ndarray]:

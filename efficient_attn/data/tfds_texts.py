@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from efficient_attn.data.labelled_text import LabelledTexts
 from efficient_attn.data.pairs import Pairs, check_languages
 from efficient_attn.data.source import Location, hash_identity
 from efficient_attn.data.splits import SPLITS, Split
-from efficient_attn.data.tfds import open_records, prepared_folder, split_sizes
+from efficient_attn.data.tfds import class_names, open_records, prepared_folder, split_sizes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class TFDSLabelled:
         rows = [opened[0][i] for i in range(len(opened[0]))]
         texts = [[self._text(row, field) for row in rows] for field in fields]
         labels = [row[self.label] for row in rows]
-        names = None if self.numbers else _class_names(folder, self.label)
+        names = None if self.numbers else class_names(folder, self.label)
         published = names is None or any(label >= 0 for label in labels)
         return LabelledTexts(
             firsts=texts[0],
@@ -57,18 +56,6 @@ class TFDSLabelled:
         if not isinstance(row[feature], bytes):
             raise ValueError(f"feature {feature!r} of {self.name} should be text, got {type(row[feature]).__name__}")
         return row[feature].decode()
-
-
-def _class_names(folder: Path, feature: str) -> list[str]:
-    """Names of the classes of a feature."""
-    import tensorflow_datasets
-
-    found = tensorflow_datasets.builder_from_directory(folder).info.features[feature]
-    if not hasattr(found, "names"):
-        raise ValueError(
-            f"feature {feature!r} of {folder} should be a class, got {type(found).__name__}: set numbers=True"
-        )
-    return list(found.names)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
