@@ -102,7 +102,7 @@ class MaskedWindows(TellingWindows):
 class DrawnBatches:
     """Training batches with what the model is shown and has to tell: a function of seed, step and process, as they are."""
 
-    batches: data.TrainingBatches
+    batches: data.TrainingBatches | data.ExampleBatches
     drawn: Callable[[data.Batch, tuple[int, ...], int], data.Batch]
 
     def at(self, step: int) -> data.Batch:

@@ -77,8 +77,8 @@ class Windows:
         return None
 
     def yardstick(self, stream: data.TokenStream) -> dict[str, Any]:
-        """What a general compressor, and what frequencies alone, make of the same tokens."""
-        return {"xz_bits": stream.xz_bits, "frequency_bits": stream.frequency_bits}
+        """What a general compressor, and codes that know little, make of the same tokens."""
+        return data.yardsticks(stream)
 
     def evaluator(self, placement: training.Placement) -> Evaluator:
         """Scores splits, each process its share of the windows; compiled once."""

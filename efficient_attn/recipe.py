@@ -155,6 +155,11 @@ class Recipe(abc.ABC):
         """The fields of a model, as JSON, that its parameters depend on."""
         return model
 
+    @property
+    def origin(self) -> Any:
+        """The model that a pretrained one to start from must be."""
+        return self.model
+
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that a pretrained one to start from must agree with."""
         return self.parametrised(model)

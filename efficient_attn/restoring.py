@@ -78,12 +78,12 @@ def begun(config: Recipe, workdir: str, placement: training.Placement) -> Any:
 def _pretrained(config: Recipe) -> Any:
     """The parameters of a checkpoint's folder, as of ``load_pretrained``."""
     model = load_pretrained(config.start)
-    kinds = [type(getattr(model, "config", None)), type(config.model)]
+    kinds = [type(getattr(model, "config", None)), type(config.origin)]
     if kinds[0] is not kinds[1]:
         raise ValueError(
             f"start={config.start} holds a model of {kinds[0].__name__}, and {kinds[1].__name__} is wanted"
         )
-    there, here = (config.inherited(plain(x)) for x in (model.config, config.model))
+    there, here = (config.inherited(plain(x)) for x in (model.config, config.origin))
     differing = [f"{k} {there.get(k)} there, {here[k]} here" for k in here if there.get(k) != here[k]]
     if differing:
         raise ValueError(f"start={config.start} holds another model: {'; '.join(differing)}")

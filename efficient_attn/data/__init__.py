@@ -12,6 +12,7 @@ from efficient_attn.data.batches import (
     process_rows,
 )
 from efficient_attn.data.choices import ChoiceLines, Choices
+from efficient_attn.data.codes import yardsticks
 from efficient_attn.data.conll import CoNLL, TaggedSentences, write_tagged
 from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
@@ -20,10 +21,11 @@ from efficient_attn.data.examples import ExampleBatches, Examples, ExampleSource
 from efficient_attn.data.glue import GLUE
 from efficient_attn.data.grey_digits import GreyDigits
 from efficient_attn.data.images import ImageArray, ImageFolder
-from efficient_attn.data.labelled import LabelledImages, LabelledSource
+from efficient_attn.data.labelled import ImageClasses, LabelledImages, LabelledSource
 from efficient_attn.data.labelled_text import LabelledLines, LabelledTexts, write_submission
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
+from efficient_attn.data.moving import Moving, moved
 from efficient_attn.data.packing import LongDocuments, pack
 from efficient_attn.data.pair_batches import PairBatches, by_length, pair_rows, text_rows
 from efficient_attn.data.pairs import Lines, Pairs, PairSource, ParallelText
@@ -65,6 +67,7 @@ __all__ = [
     "Examples",
     "GreyDigits",
     "ImageArray",
+    "ImageClasses",
     "ImageFolder",
     "LabelledImages",
     "LabelledLines",
@@ -74,6 +77,7 @@ __all__ = [
     "Location",
     "LongDocuments",
     "Masking",
+    "Moving",
     "PaddedDigits",
     "PairBatches",
     "PairSource",
@@ -116,6 +120,7 @@ __all__ = [
     "fit_palette",
     "load_palette",
     "masked",
+    "moved",
     "mu_law_decode",
     "mu_law_encode",
     "pack",
@@ -129,4 +134,5 @@ __all__ = [
     "with_minimum_context",
     "write_submission",
     "write_tagged",
+    "yardsticks",
 ]

@@ -47,6 +47,7 @@ class GreyDigits:
             tokens=images.tokens.reshape(-1),
             vocab_size=self.levels,
             record_length=images.tokens.shape[1],
+            image_shape=images.shape,
             unit="colour",
             description=images.description,
         )
@@ -58,6 +59,8 @@ class GreyDigits:
         side = 28 // self.shrink
         return LabelledImages(
             tokens=tokens,
+            vocab_size=self.levels,
+            shape=(side, side),
             pixels=self.greys.restore(tokens.astype(np.uint16))[..., 0],
             labels=digits.labels.astype(np.int32),
             classes=tuple("0123456789"),

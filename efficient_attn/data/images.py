@@ -113,6 +113,8 @@ class ImageFolder:
         pixels = stream.tokens.reshape(len(chosen), -1)
         return LabelledImages(
             tokens=pixels,
+            vocab_size=stream.vocab_size,
+            shape=stream.image_shape,
             pixels=pixels,
             labels=np.array([names.index(file.parent.name) for file in chosen], np.int32),
             classes=tuple(names),
@@ -137,6 +139,7 @@ def _stream(images: UInt8[np.ndarray, "count height width 3"], origin: str) -> T
     return TokenStream(
         tokens=images.reshape(-1),
         record_length=height * width * 3,
+        image_shape=(height, width, 3),
         unit="pixel",
         description=f"{origin}: {count:,} images of {height}x{width}x3",
     )

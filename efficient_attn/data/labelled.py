@@ -4,8 +4,9 @@ import dataclasses
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int32, UInt8, UInt16
+from jaxtyping import Int, Int32, UInt8, UInt16
 
+from efficient_attn.data.batches import Batch
 from efficient_attn.data.splits import Split
 
 
@@ -14,7 +15,11 @@ class LabelledImages:
     """One split: the same images as tokens and as pixels, and their classes."""
 
     tokens: UInt8[np.ndarray, "count T"] | UInt16[np.ndarray, "count T"]
-    """What a model reads: a token for each pixel, in raster order."""
+    """What a model reads, in raster order: a token for each pixel, or for its red, its green and its blue."""
+    vocab_size: int
+    """Number of different tokens that may occur."""
+    shape: tuple[int, ...]
+    """Of the tokens of an image: height and width, and 3 where a pixel has so many."""
     pixels: UInt8[np.ndarray, "count P"]
     """What the tokens stand for: brightness, or red, green and blue, of each pixel."""
     labels: Int32[np.ndarray, " count"]
@@ -24,6 +29,30 @@ class LabelledImages:
     description: str
     """Exactly which data this is."""
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, rows: Int[np.ndarray, " B"]) -> Batch:
+        """These images: ``tokens`` int32 [B, T], all ``valid``, and ``targets`` int32 [B], their classes."""
+        tokens = self.tokens[rows].astype(np.int32)
+        return {"tokens": tokens, "valid": np.ones(tokens.shape, bool), "targets": self.labels[rows]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageClasses:
+    """Images of a source with their classes, which a classifier learns."""
+
+    images: "LabelledSource"
+    """Where the images come from: ``ImageFolder``, ``TFDSImages``, ``PaletteImages`` of these, or ``GreyDigits``."""
+
+    def load(self, split: Split) -> LabelledImages:
+        """Reads one split; errors as of ``Source.load``."""
+        return self.images.labelled(split)
+
+    def fingerprint(self) -> str:
+        """Identifies the data; see ``Source.fingerprint``."""
+        return self.images.fingerprint()
+
 
 @runtime_checkable
 class LabelledSource(Protocol):
@@ -31,4 +60,8 @@ class LabelledSource(Protocol):
 
     def labelled(self, split: Split) -> LabelledImages:
         """Reads one split; errors as of ``Source.load``."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Identifies the data; see ``Source.fingerprint``."""
         ...

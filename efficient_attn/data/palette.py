@@ -138,6 +138,7 @@ class PaletteImages:
             tokens=palette.quantise(stream.tokens.reshape(-1, 3)),
             vocab_size=len(palette),
             record_length=stream.record_length // 3,
+            image_shape=stream.image_shape[:2],
             unit="colour",
             description=f"{stream.description} in {len(palette)} colours",
         )
@@ -155,6 +156,8 @@ class PaletteImages:
         return dataclasses.replace(
             images,
             tokens=tokens,
+            vocab_size=len(palette),
+            shape=images.shape[:2],
             pixels=palette.restore(tokens).reshape(len(tokens), -1),
             description=f"{images.description}, in {len(palette)} colours",
         )

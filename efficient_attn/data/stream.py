@@ -25,6 +25,8 @@ class TokenStream:
     """Number of different tokens that may occur."""
     record_length: int = 1
     """Tokens in one indivisible record: height * width * 3 for images, 1 where the stream may be cut anywhere."""
+    image_shape: tuple[int, ...] = ()
+    """Of the tokens of a record that is an image: height, width, and 3 where each channel is a token; else empty."""
     given: int = 0
     """Tokens at the start of each record that are neither learned nor scored."""
     unit: Unit = "byte"

@@ -93,6 +93,7 @@ class TFDSImages:
         return TokenStream(
             tokens=images.reshape(-1),
             record_length=int(np.prod(shape)),
+            image_shape=shape,
             unit="pixel",
             description=f"TFDS {self.name}, split {tfds_split}: {len(images):,} images of {shape[0]}x{shape[1]}x3",
         )
@@ -105,6 +106,8 @@ class TFDSImages:
         pixels = stream.tokens.reshape(len(records), -1)
         return LabelledImages(
             tokens=pixels,
+            vocab_size=stream.vocab_size,
+            shape=stream.image_shape,
             pixels=pixels,
             labels=np.array([records[i]["label"] for i in range(len(records))], np.int32),
             classes=names,

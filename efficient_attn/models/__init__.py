@@ -2,6 +2,7 @@
 
 from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.choice import encoder_of as encoder_of
+from efficient_attn.models.choice import image_reader_of as image_reader_of
 from efficient_attn.models.choice import seq2seq_of as seq2seq_of
 from efficient_attn.models.conversion import longformer_of as longformer_of
 from efficient_attn.models.decoder import Decoder as Decoder

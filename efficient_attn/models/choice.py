@@ -6,6 +6,7 @@ from efficient_attn.models.decoder import Decoder
 from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.models.encoder import Encoder, EncoderConfig
 from efficient_attn.models.functional import Functional
+from efficient_attn.models.image_gpt import ImageReader, ImageReaderConfig
 from efficient_attn.models.segment_decoder import SegmentDecoder
 from efficient_attn.models.seq2seq import Seq2Seq
 from efficient_attn.models.seq2seq_config import Seq2SeqConfig
@@ -31,6 +32,12 @@ def decoder_of(
 def encoder_of(config: EncoderConfig) -> Functional[Encoder]:
     """The form of an encoder; one for equal configs."""
     return Functional(lambda key: Encoder(config, key=key))
+
+
+@functools.lru_cache(maxsize=16)
+def image_reader_of(config: ImageReaderConfig) -> Functional[ImageReader]:
+    """The form of a reader of images; one for equal configs."""
+    return Functional(lambda key: ImageReader(config, key=key))
 
 
 @functools.lru_cache(maxsize=16)

@@ -24,13 +24,12 @@ class ImageReaderConfig:
     """Sizes and choices of an ImageReader."""
 
     decoder: DecoderConfig
-    """Without logits of tokens, which ``logits="tied"`` says: it has no parameters for them."""
+    """With ``logits="tied"`` it has no parameters for logits of tokens; a classifier that goes on to learn images has some."""
     labels: int | None = None
     """Classes; None: the features of the last norm are the result."""
 
     def __post_init__(self):
         expected = {
-            "logits": "tied",
             "norm": "pre",
             "slot_positions": "predicted",
             "residual": "plain",
@@ -70,12 +69,22 @@ class ImageReader(nnx.Module):
         Raises:
           ValueError: if there are more inputs than positions.
         """
+        x = self.decoder.final_norm(self._stream(inputs, key))
+        return x if self.score is None else self.score(jnp.mean(x, axis=1))
+
+    def both(
+        self, inputs: Int[Array, "B T"], key: jax.Array | None = None
+    ) -> tuple[Float[Array, "B T V"], Float[Array, "B labels"]]:
+        """Logits of the tokens that the slots predict, and of the classes; arguments as in ``__call__``."""
+        x = self._stream(inputs, key)
+        return self.decoder.logits(x), self.score(jnp.mean(self.decoder.final_norm(x), axis=1))
+
+    def _stream(self, inputs: Int[Array, "B T"], key: jax.Array | None) -> Float[Array, "B T D"]:
         config = self.config.decoder
         config.check_context(inputs.shape[1])
         keys = (None, None) if key is None else jax.random.split(key)
         x = drop(self.decoder.embedding.unshifted(inputs), config.dropout, keys[0])
-        x = self.decoder.final_norm(self.decoder.stack(x, config.dropout, keys[1]))
-        return x if self.score is None else self.score(jnp.mean(x, axis=1))
+        return self.decoder.stack(x, config.dropout, keys[1])
 
 
 def started(tokens: Int[Array, "B T"], vocab: int) -> Int[Array, "B T"]:
