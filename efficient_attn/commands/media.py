@@ -27,6 +27,7 @@ from efficient_attn.experiment import Experiment
 
 Tokens = UInt8[np.ndarray, " P"] | UInt16[np.ndarray, " P"] | UInt32[np.ndarray, " P"]
 Samples = UInt8[np.ndarray, "B L"] | UInt16[np.ndarray, "B L"] | UInt32[np.ndarray, "B L"]
+Records = UInt8[np.ndarray, "count R"] | UInt16[np.ndarray, "count R"] | UInt32[np.ndarray, "count R"]
 
 
 @runtime_checkable
@@ -47,6 +48,10 @@ class Medium(Protocol):
     def write(self, file: Path | None, samples: Samples) -> None:
         """Writes samples; None: to standard output."""
         ...
+
+
+# How many pixels of a training split are compared with samples at once.
+_COMPARED = 1 << 24
 
 
 class Text:
@@ -106,10 +111,32 @@ class Images:
 
     def write(self, file: Path | None, samples: Samples) -> None:
         """A grid. A sample that was stopped early is black below."""
+        self.write_beside(file, [samples], 1)
+
+    def write_beside(self, file: Path | None, columns: Sequence[Samples], zoom: int) -> None:
+        """A row for the first of each of ``columns``, one for the second, ...; of one column, a grid."""
+        cells = np.stack([self._whole(samples) for samples in columns], axis=1)
+        write_png(file, cells.reshape(-1, *self.shape, 3), len(columns) if len(columns) > 1 else None, zoom)
+
+    def nearest(self, samples: Samples, images: Records) -> Samples:
+        """Of each sample the image whose colours are the nearest, by squared distance."""
+        wanted = self._whole(samples).astype(np.float32)
+        best, found = np.full(len(samples), np.inf, np.float32), np.zeros(len(samples), np.int64)
+        step = max(1, _COMPARED // wanted.shape[1])
+        for begin in range(0, len(images), step):
+            others = self._whole(images[begin : begin + step]).astype(np.float32)
+            # |a - b|^2 less |a|^2, which is the same for all images.
+            distances = np.sum(others**2, axis=1) - 2.0 * wanted @ others.T
+            place, least = np.argmin(distances, axis=1), np.min(distances, axis=1)
+            found = np.where(least < best, begin + place, found)
+            best = np.minimum(best, least)
+        return images[found]
+
+    def _whole(self, samples: Samples) -> UInt8[np.ndarray, "B C"]:
         channels = self._channels(samples[:, : self.length])
         whole = np.zeros((len(samples), math.prod(self.shape) * 3), np.uint8)
         whole[:, : channels.shape[1]] = channels
-        write_png(file, whole.reshape(-1, *self.shape, 3))
+        return whole
 
     def _channels(self, samples: Samples) -> UInt8[np.ndarray, "B C"]:
         """Red, green and blue of what was drawn."""

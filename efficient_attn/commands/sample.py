@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from efficient_attn.commands.media import Medium, Sentences, Tokens, medium_of
+from efficient_attn.commands.media import Images, Medium, Records, Sentences, Sound, medium_of
+from efficient_attn.commands.sheets import Prompts, held_out, of_file, write_sheet
+from efficient_attn.commands.sound_picture import SPECTRUM, draw_sounds
+from efficient_attn.data import Split
 from efficient_attn.decoding import SamplingOptions
-from efficient_attn.experiment import draw, load_language_model
+from efficient_attn.experiment import Experiment, draw, load_language_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,18 +25,27 @@ class Args:
     """Text to continue."""
     prompt_file: Path | None = None
     """A file to continue, of the kind that the model was trained on: a text, a PNG or JPEG, a WAV."""
+    prompt_split: Split | None = None
+    """A split of the data, ``count`` images of which are continued, each by one sample; drawn by the seed."""
     share: float | None = None
-    """How much of that file is given, from its start; default: the upper half of an image, else all."""
+    """How much of a file or an image is given, from its start; default: the upper half of an image, else all."""
     length: int | None = None
     """Tokens in all, those given included; default: 400 bytes of text, an image, a sound as long as the context."""
     count: int = 1
-    """Samples to draw: an image is a grid of them, sounds have a file each."""
+    """Samples to draw: images are a grid, or where some are given, rows of what is given, the samples and the original; sounds have
+    a file each."""
+    nearest: bool = False
+    """Whether the training images that are the nearest to the samples of images stand beside them."""
+    zoom: int = 1
+    """Pixels of a PNG, down and across, for each pixel of an image."""
     out: Path | None = None
     """Where samples go: a .png of images, a .wav of sounds; a text may go to standard output, which is the default."""
     shape: tuple[int, int] | None = None
     """Height and width of images; default: the square that fills the context."""
     rate: int = 12_000
     """Samples of sound per second, which the tokens do not say."""
+    picture: Path | None = None
+    """A PNG of the sounds' waveforms and spectrograms."""
     temperature: float = 0.8
     """Divides the logits; 0 takes the most probable token."""
     top_k: int | None = None
@@ -51,15 +63,27 @@ def main(args: Args) -> None:
     medium = medium_of(config, args.shape, args.rate)
     # What can be refused is refused before minutes of drawing.
     length = _check(args, medium)
-    given = _given(args, medium)
-    samples = draw(config, args.workdir, np.repeat(given[None], args.count, axis=0), length, options, args.seed)
-    medium.write(args.out, samples)
+    prompts = _prompts(args, medium, config)
+    training = _training(config) if args.nearest else None
+    samples = draw(config, args.workdir, prompts.given, length, options, args.seed)
+    if isinstance(medium, Images) and args.out is not None:
+        write_sheet(medium, args.out, prompts, samples, training, args.zoom)
+    else:
+        medium.write(args.out, samples)
+    if isinstance(medium, Sound) and args.picture is not None:
+        draw_sounds(args.picture, list(samples), args.rate)
+
+
+def _training(config: Experiment) -> Records:
+    """All training images."""
+    stream = config.source.load("train")
+    return stream.tokens.reshape(-1, stream.record_length)
 
 
 def _check(args: Args, medium: Medium) -> int:
     """The length to draw; all else that is asked for is possible."""
     length = medium.length if args.length is None else args.length
-    for name, value in (("length", length), ("count", args.count)):
+    for name, value in (("length", length), ("count", args.count), ("zoom", args.zoom)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     kinds = " or ".join(suffix or "no suffix" for suffix in medium.suffixes)
@@ -67,22 +91,33 @@ def _check(args: Args, medium: Medium) -> int:
         raise ValueError(f"this model draws no text: name a file with {kinds} by --out")
     if args.out is not None and args.out.suffix.lower() not in medium.suffixes:
         raise ValueError(f"--out must have {kinds} for this model's samples, got {args.out}")
-    if args.out is not None and not args.out.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder for --out {args.out}")
+    for name, file in (("out", args.out), ("picture", args.picture)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise ValueError(f"there is no folder for --{name} {file}")
+    if not isinstance(medium, Images) and (args.nearest or args.prompt_split is not None):
+        raise ValueError("nearest and prompt_split are for images, which this model does not draw")
+    if args.picture is not None and not isinstance(medium, Sound):
+        raise ValueError("picture is for sounds, which this model does not draw")
+    if args.picture is not None and length < SPECTRUM:
+        raise ValueError(f"a spectrogram needs at least {SPECTRUM} samples, got {length}")
     return length
 
 
-def _given(args: Args, medium: Medium) -> Tokens:
-    """The tokens to continue."""
-    if args.prompt_file is None:
-        if args.share is not None:
-            raise ValueError(f"--share is a share of --prompt-file, and none was named; got {args.share}")
-        prompt = np.frombuffer(args.prompt.encode(), np.uint8)
-        return medium.words(prompt) if isinstance(medium, Sentences) else prompt
-    if args.prompt:
-        raise ValueError("a prompt and a prompt file were given: name one of them")
+def _prompts(args: Args, medium: Medium, config: Experiment) -> Prompts:
+    """The tokens to continue, for each sample, and where they are from."""
+    sources = {"prompt": args.prompt, "prompt_file": args.prompt_file, "prompt_split": args.prompt_split}
+    named = [name for name, value in sources.items() if value]
+    if len(named) > 1:
+        raise ValueError(f"name one of what is continued, got {' and '.join(named)}")
     share = medium.share if args.share is None else args.share
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share must be in [0, 1], got {share}")
-    tokens = medium.read(args.prompt_file)
-    return tokens[: round(share * len(tokens))]
+    if args.prompt_split is not None:
+        return held_out(config, args.prompt_split, args.count, share, args.seed)
+    if args.prompt_file is not None:
+        return of_file(medium.read(args.prompt_file), args.count, share)
+    if args.share is not None:
+        raise ValueError(f"share is that of a prompt_file or of a prompt_split, and none was named; got {args.share}")
+    prompt = np.frombuffer(args.prompt.encode(), np.uint8)
+    prompt = medium.words(prompt) if isinstance(medium, Sentences) else prompt
+    return Prompts(given=np.repeat(prompt[None], args.count, axis=0))

@@ -161,14 +161,23 @@ def read_image(file: Path, height: int, width: int) -> UInt8[np.ndarray, "height
     return np.asarray(fitted)
 
 
-def write_png(file: Path, images: UInt8[np.ndarray, "count height width 3"]) -> None:
-    """Writes images in a grid that is about as high as wide, two white pixels apart.
+def write_png(
+    file: Path, images: UInt8[np.ndarray, "count height width 3"], columns: int | None = None, zoom: int = 1
+) -> None:
+    """Writes images in a grid, two white pixels apart.
+
+    Args:
+        file: The PNG.
+        images: Row after row.
+        columns: Images in a row; None: the grid is about as high as wide.
+        zoom: Pixels down and across for each pixel of an image.
 
     Raises:
         ModuleNotFoundError: Pillow is not installed.
     """
+    images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
     count, height, width, _ = images.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = columns or math.ceil(math.sqrt(count))
     down, across = height + _GAP, width + _GAP
     grid = np.full((math.ceil(count / columns) * down - _GAP, columns * across - _GAP, 3), 255, np.uint8)
     for i, image in enumerate(images):

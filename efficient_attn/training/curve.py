@@ -81,14 +81,24 @@ def figure_of(horizontal: str, vertical: str) -> tuple[Any, Any]:
     Raises:
       ModuleNotFoundError: if matplotlib is not installed.
     """
+    figure = empty_figure(7.0, 4.0)
+    axes = figure.subplots()
+    axes.set(xlabel=horizontal, ylabel=vertical)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def empty_figure(width: float, height: float) -> Any:
+    """An empty picture of so many inches.
+
+    Raises:
+      ModuleNotFoundError: if matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("a picture needs matplotlib: install efficient-attn[plots]") from error
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.set(xlabel=horizontal, ylabel=vertical)
-    axes.grid(alpha=0.3)
-    return figure, axes
+    return figure

@@ -8,6 +8,7 @@ import pytest
 from small_run import write_config_for
 
 from efficient_attn.__main__ import main
+from efficient_attn.commands.sound_picture import draw_sounds
 from efficient_attn.data import Palette
 from efficient_attn.data.audio import read_sound
 from efficient_attn.experiment import load_config, train
@@ -56,26 +57,52 @@ def pixels(file):
     return np.asarray(pytest.importorskip("PIL.Image").open(file))
 
 
+def cells(file, rows, columns, zoom=1):
+    """The images of a grid, row by row, as they were before they were enlarged."""
+    sheet, side = pixels(file), SIZE * zoom
+    assert sheet.shape == (rows * (side + 2) - 2, columns * (side + 2) - 2, 3)
+    places = [[(r * (side + 2), c * (side + 2)) for c in range(columns)] for r in range(rows)]
+    return [[sheet[y : y + side : zoom, x : x + side : zoom] for y, x in row] for row in places]
+
+
 def test_the_lower_half_of_an_image_is_drawn(painter, tmp_path):
     given = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     pytest.importorskip("PIL.Image").fromarray(given).save(tmp_path / "given.png")
     main([*painter, "--prompt-file", str(tmp_path / "given.png"), "--out", str(tmp_path / "out.png")])
-    drawn = pixels(tmp_path / "out.png")
+    half, drawn, original = cells(tmp_path / "out.png", 1, 3)[0]
+    np.testing.assert_array_equal(half[: SIZE // 2], given[: SIZE // 2])
+    assert not half[SIZE // 2 :].any()
     np.testing.assert_array_equal(drawn[: SIZE // 2], given[: SIZE // 2])
-    assert drawn.shape == given.shape
     assert (drawn[SIZE // 2 :] != given[SIZE // 2 :]).any()
+    np.testing.assert_array_equal(original, given)
     whole = ["--prompt-file", str(tmp_path / "given.png"), "--share", "1", "--out", str(tmp_path / "whole.png")]
     main([*painter, *whole])
-    np.testing.assert_array_equal(pixels(tmp_path / "whole.png"), given)
+    for image in cells(tmp_path / "whole.png", 1, 3)[0]:
+        np.testing.assert_array_equal(image, given)
+
+
+def test_held_out_images_are_continued_beside_the_nearest_training_images(painter, tmp_path):
+    rest = ["--prompt-split", "test", "--count", "3", "--nearest", "--zoom", "2", "--out", str(tmp_path / "sheet.png")]
+    main([*painter, *rest])
+    source = load_config(painter[2]).source
+    held_out, training = (source.load(split).tokens.reshape(-1, SIZE, SIZE, 3) for split in ("test", "train"))
+    rows = cells(tmp_path / "sheet.png", 3, 4, zoom=2)
+    assert len({row[2].tobytes() for row in rows}) == 3
+    for half, drawn, original, nearest in rows:
+        np.testing.assert_array_equal(half[: SIZE // 2], original[: SIZE // 2])
+        np.testing.assert_array_equal(drawn[: SIZE // 2], original[: SIZE // 2])
+        assert original.tobytes() in {image.tobytes() for image in held_out}
+        distances = np.square(training.astype(float) - drawn).sum((1, 2, 3))
+        np.testing.assert_array_equal(nearest, training[distances.argmin()])
 
 
 def test_the_lower_half_of_an_image_is_drawn_in_colours_of_a_palette(palette_painter, tmp_path):
     given = np.repeat(np.arange(16, dtype=np.uint8).reshape(SIZE, SIZE, 1) * 17, 3, axis=2)
     pytest.importorskip("PIL.Image").fromarray(given).save(tmp_path / "given.png")
     main([*palette_painter, "--prompt-file", str(tmp_path / "given.png"), "--out", str(tmp_path / "out.png")])
-    drawn = pixels(tmp_path / "out.png")
+    _, drawn, original = cells(tmp_path / "out.png", 1, 3)[0]
     np.testing.assert_array_equal(drawn[: SIZE // 2], given[: SIZE // 2])
-    assert drawn.shape == given.shape
+    np.testing.assert_array_equal(original, given)
     assert (drawn[..., 0] == drawn[..., 1]).all()
     main([*palette_painter, "--count", "2", "--length", "3", "--out", str(tmp_path / "short.png")])
     assert not pixels(tmp_path / "short.png")[1:, :SIZE].any()
@@ -105,6 +132,13 @@ def test_a_sound_is_continued(player, tmp_path):
     np.testing.assert_array_equal(read_sound(tmp_path / "out.wav")[:20], read_sound(sound)[:20])
 
 
+def test_sounds_are_drawn(player, tmp_path):
+    pytest.importorskip("matplotlib")
+    sounds = [read_sound(player[1])[:begin] for begin in (256, 4000)]
+    draw_sounds(tmp_path / "out.png", sounds, rate=8000)
+    assert pixels(tmp_path / "out.png").shape == (640, 900, 4)
+
+
 def test_sounds_have_a_file_each(player, tmp_path):
     main([*player[0], "--count", "2", "--out", str(tmp_path / "out.wav")])
     assert {file.name for file in tmp_path.iterdir()} == {"out-0.wav", "out-1.wav"}
@@ -118,6 +152,15 @@ def test_sounds_have_a_file_each(player, tmp_path):
         ("painter", "--out a.wav", "--out must have .png for this model's samples, got a.wav"),
         ("painter", "--out a.png --prompt-file {config}", "is not a readable image"),
         ("painter", "--out a.png --context 47", "is not one square image: say its height and width by --shape"),
+        ("painter", "--out a.png --prompt-split test --count 1000", "images, and 1000 were asked for"),
+        (
+            "painter",
+            "--out a.png --prompt-split test --prompt a",
+            "name one of what is continued, got prompt and prompt_split",
+        ),
+        ("painter", "--out a.png --picture b.png", "picture is for sounds, which this model does not draw"),
+        ("player", "--out a.wav --nearest", "nearest and prompt_split are for images, which this model does not draw"),
+        ("player", "--out a.wav --length 40 --picture b.png", "a spectrogram needs at least 256 samples, got 40"),
         ("player", "--out a.wav --rate 0", "rate must be at least 1 sample per second, got 0"),
         ("player", "--out a.wav --prompt-file {config}", "is not a readable PCM .wav file"),
     ],

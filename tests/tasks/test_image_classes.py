@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from efficient_attn import data, training
-from efficient_attn.experiment import evaluate, train
+from efficient_attn.experiment import Experiment, evaluate, train
 from efficient_attn.image_class_experiment import ImageClassExperiment, MaskedPixels, NextPixels
-from efficient_attn.experiment import Experiment
 from efficient_attn.models import DecoderConfig, ImageReaderConfig, Sparse, decoder_of, image_reader_of, started
 from efficient_attn.nn.embedding import TablePositions
 from efficient_attn.tasks.image_classes import ClassAndPixels
@@ -153,7 +152,10 @@ def test_what_is_refused(pictures, changed, message):
 def test_data_of_another_kind_is_refused(pictures):
     for changed, message in [
         ({"model": ImageReaderConfig(decoder=decoder(), labels=4)}, "the data has labels=3 and the model labels=4"),
-        ({"model": ImageReaderConfig(decoder=decoder(vocab=5), labels=3)}, "the data has vocab=4 and the model vocab=5"),
+        (
+            {"model": ImageReaderConfig(decoder=decoder(vocab=5), labels=3)},
+            "the data has vocab=4 and the model vocab=5",
+        ),
     ]:
         config = experiment(pictures, **changed)
         with pytest.raises(ValueError, match=message):
