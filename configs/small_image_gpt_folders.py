@@ -56,7 +56,7 @@ def _tuned(
         moving=Moving(distance=2, mirrored=True),
         start=start,
         batch_size=16,
-        steps=600,
+        steps=400,
         schedule=Schedule(peak=3e-4, warmup_steps=20, decay=Constant()),
         optimizer=AdamW(b2=0.95, weight_decay=0.0),
         eval_batch_size=64,

@@ -98,8 +98,8 @@ def _check(args: Args, medium: Medium) -> int:
         raise ValueError("nearest and prompt_split are for images, which this model does not draw")
     if args.picture is not None and not isinstance(medium, Sound):
         raise ValueError("picture is for sounds, which this model does not draw")
-    if args.picture is not None and length < SPECTRUM:
-        raise ValueError(f"a spectrogram needs at least {SPECTRUM} samples, got {length}")
+    if args.picture is not None and length <= SPECTRUM:
+        raise ValueError(f"a spectrogram needs more than {SPECTRUM} samples, got {length}")
     return length
 
 

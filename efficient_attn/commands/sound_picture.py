@@ -21,7 +21,7 @@ def draw_sounds(file: Path, sounds: Sequence[UInt8[np.ndarray, " length"]], rate
 
     Args:
       file: the picture.
-      sounds: mu-law tokens, at least ``SPECTRUM`` of each.
+      sounds: mu-law tokens, more than ``SPECTRUM`` of each.
       rate: samples per second.
 
     Raises:

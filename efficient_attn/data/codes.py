@@ -50,7 +50,7 @@ def png_bits(stream: TokenStream) -> float | None:
         return None
     file = io.BytesIO()
     Image.fromarray(stream.tokens.reshape(-1, *stream.image_shape[1:])).save(file, "PNG", optimize=True)
-    return 8 * file.tell() / len(stream)
+    return 8 * file.getbuffer().nbytes / len(stream)
 
 
 def flac_bits(stream: TokenStream) -> float | None:
@@ -68,7 +68,7 @@ def flac_bits(stream: TokenStream) -> float | None:
     file = io.BytesIO()
     # Eight bits are the upper ones of the sixteen that are handed over.
     sound.write(file, (stream.tokens.astype(np.int16) - 128) << 8, 8000, format="FLAC", subtype="PCM_S8")
-    return 8 * file.tell() / len(stream)
+    return 8 * file.getbuffer().nbytes / len(stream)
 
 
 def yardsticks(stream: TokenStream) -> dict[str, float | None]:

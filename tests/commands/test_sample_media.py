@@ -134,7 +134,7 @@ def test_a_sound_is_continued(player, tmp_path):
 
 def test_sounds_are_drawn(player, tmp_path):
     pytest.importorskip("matplotlib")
-    sounds = [read_sound(player[1])[:begin] for begin in (256, 4000)]
+    sounds = [read_sound(player[1])[:begin] for begin in (257, 4000)]
     draw_sounds(tmp_path / "out.png", sounds, rate=8000)
     assert pixels(tmp_path / "out.png").shape == (640, 900, 4)
 
@@ -160,7 +160,7 @@ def test_sounds_have_a_file_each(player, tmp_path):
         ),
         ("painter", "--out a.png --picture b.png", "picture is for sounds, which this model does not draw"),
         ("player", "--out a.wav --nearest", "nearest and prompt_split are for images, which this model does not draw"),
-        ("player", "--out a.wav --length 40 --picture b.png", "a spectrogram needs at least 256 samples, got 40"),
+        ("player", "--out a.wav --length 40 --picture b.png", "a spectrogram needs more than 256 samples, got 40"),
         ("player", "--out a.wav --rate 0", "rate must be at least 1 sample per second, got 0"),
         ("player", "--out a.wav --prompt-file {config}", "is not a readable PCM .wav file"),
     ],

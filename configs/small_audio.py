@@ -1,0 +1,30 @@
+"""A small Sparse Transformer on recordings of speech: 4,096 samples at 8 kHz, 8-bit mu-law, strided attention.
+
+Row: none; Child et al. 2019, table 4, has classical music at 12 kHz.
+Command: python train.py configs/small_audio.py --workdir runs/small_audio
+"""
+
+from efficient_attn.data import AudioFiles
+from efficient_attn.experiment import Experiment
+from efficient_attn.models import DecoderConfig, Sparse
+from efficient_attn.nn.embedding import TablePositions
+from efficient_attn.training import AdamW, Cosine, Schedule
+
+CONFIG = Experiment(
+    model=DecoderConfig(
+        depth=4,
+        width=64,
+        heads=2,
+        attention=Sparse(patterns=("Causal() & Window(left=63)", "Causal() & Strided(64)")),
+        positions=TablePositions(sizes=(64, 64)),
+        initialization="unit",
+    ),
+    source=AudioFiles(path="data/speech"),
+    context=4_096,
+    batch_size=2,
+    steps=1000,
+    schedule=Schedule(peak=2e-3, warmup_steps=30, decay=Cosine(final=0.05)),
+    optimizer=AdamW(b2=0.98, weight_decay=0.01),
+    eval_batch_size=8,
+    log_every=50,
+)
