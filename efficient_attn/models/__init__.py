@@ -17,6 +17,7 @@ from efficient_attn.models.image_gpt import masked_logits as masked_logits
 from efficient_attn.models.image_gpt import masked_probe_features as masked_probe_features
 from efficient_attn.models.image_gpt import probe_features as probe_features
 from efficient_attn.models.image_gpt import started as started
+from efficient_attn.models.image_gpt import without_token_logits as without_token_logits
 from efficient_attn.models.recurrent import RecurrentConfig as RecurrentConfig
 from efficient_attn.models.recurrent import RecurrentPredictor as RecurrentPredictor
 from efficient_attn.models.recurrent import predictor_of as predictor_of

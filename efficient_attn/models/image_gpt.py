@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from efficient_attn.models.decoder import Decoder
 from efficient_attn.models.decoder_config import DecoderConfig
+from efficient_attn.models.functional import Functional
 from efficient_attn.nn.block import Block
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.sparse import Sparse
@@ -85,6 +86,15 @@ class ImageReader(nnx.Module):
         keys = (None, None) if key is None else jax.random.split(key)
         x = drop(self.decoder.embedding.unshifted(inputs), config.dropout, keys[0])
         return self.decoder.stack(x, config.dropout, keys[1])
+
+
+def without_token_logits(reader: ImageReader) -> ImageReader:
+    """The same reader without its parameters for logits of tokens, as ``save_pretrained`` writes classifiers."""
+    decoder = dataclasses.replace(reader.config.decoder, logits="tied")
+    config = dataclasses.replace(reader.config, decoder=decoder)
+    params = nnx.to_pure_dict(nnx.split(reader)[1])
+    params["decoder"]["embedding"].pop("head", None)
+    return Functional(lambda key: ImageReader(config, key=key)).module(params)
 
 
 def started(tokens: Int[Array, "B T"], vocab: int) -> Int[Array, "B T"]:

@@ -13,7 +13,15 @@ import pytest
 from flax import nnx
 
 import efficient_attn as ea
-from efficient_attn.models import Decoder, ImageReaderConfig, Sparse, probe_features, started
+from efficient_attn.models import (
+    Decoder,
+    ImageReader,
+    ImageReaderConfig,
+    Sparse,
+    probe_features,
+    started,
+    without_token_logits,
+)
 from efficient_attn.pretrained.folder import tensors_of
 from efficient_attn.pretrained.weights import read_tensors, write_tensors
 
@@ -149,8 +157,21 @@ def test_a_decoder_that_is_no_image_gpt_is_not_written(tmp_path):
         ea.save_pretrained(model, tmp_path)
 
 
-def test_a_reader_has_no_logits():
-    with pytest.raises(ValueError, match=r"the decoder of an ImageReader has \{'logits': 'tied'"):
-        ImageReaderConfig(decoder=ea.load_pretrained(FOLDER / "causal").config)
+def test_a_classifier_with_logits_of_tokens_is_written_without_them(tmp_path):
+    decoder = ea.load_pretrained(FOLDER / "causal").config
+    reader = ImageReader(ImageReaderConfig(decoder=decoder, labels=3), key=jax.random.key(0))
+    reader.score.kernel[...] = jax.random.normal(jax.random.key(1), reader.score.kernel.shape)
+    with pytest.raises(ValueError, match="this ImageReader is none"):
+        ea.save_pretrained(reader, tmp_path)
+    ea.save_pretrained(without_token_logits(reader), tmp_path)
+    tokens = jnp.arange(5)[None]
+    ours, theirs = (jax.jit(lambda x, model=model: model(x))(tokens) for model in (reader, ea.load_pretrained(tmp_path)))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-6)
+
+
+def test_a_reader_of_another_kind_is_refused():
+    decoder = dataclasses.replace(ea.load_pretrained(FOLDER / "causal").config, slot_positions="given")
+    with pytest.raises(ValueError, match=r"the decoder of an ImageReader has \{'norm': 'pre', 'slot_positions'"):
+        ImageReaderConfig(decoder=decoder)
     with pytest.raises(ValueError, match="labels must be at least 1, or None; got 0"):
         ImageReaderConfig(decoder=ea.load_pretrained(FOLDER / "bare").config.decoder, labels=0)
