@@ -165,7 +165,8 @@ def test_a_classifier_with_logits_of_tokens_is_written_without_them(tmp_path):
         ea.save_pretrained(reader, tmp_path)
     ea.save_pretrained(without_token_logits(reader), tmp_path)
     tokens = jnp.arange(5)[None]
-    ours, theirs = (jax.jit(lambda x, model=model: model(x))(tokens) for model in (reader, ea.load_pretrained(tmp_path)))
+    apply = jax.jit(lambda parts, tokens: nnx.merge(*parts)(tokens))
+    ours, theirs = (apply(nnx.split(model), tokens) for model in (reader, ea.load_pretrained(tmp_path)))
     np.testing.assert_allclose(theirs, ours, rtol=1e-6)
 
 
