@@ -68,7 +68,9 @@ class MaskedImages(Windows):
 
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
-        return {"objective": MaskedPixels(decoder_of(self.model), self.label_smoothing, training.Mean)}
+        objective = MaskedPixels(decoder_of(self.model), self.label_smoothing, training.Mean)
+        # What is counted are images.
+        return {"objective": objective, "tokens": ""}
 
     def evaluator(self, placement: training.Placement) -> Evaluator:
         """Scores splits, each process its share of the images, each image with each of its masks; compiled once."""

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import jax
@@ -17,6 +18,8 @@ from efficient_attn.models import DecoderConfig, masked_probe_features, probe_fe
 from efficient_attn.models.image_gpt import check_probed
 from efficient_attn.pixel_experiment import MaskedPixelExperiment, masked_inputs
 from efficient_attn.tasks.linear_probe import Fit, Labelled, accuracy, logistic_regression
+from efficient_attn.tasks.probe_descent import gradient_descent
+from efficient_attn.training.curve import figure_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,10 +36,18 @@ class Args:
     """Weights of the data against the penalty; of each layer, the best on the validation split is taken."""
     iterations: int = 300
     """The most steps of L-BFGS."""
+    rates: tuple[float, ...] = ()
+    """Learning rates of stochastic gradient descent in place of L-BFGS, of which the best on the validation split is taken."""
+    descent_steps: int = 10_000
+    """Updates of stochastic gradient descent."""
+    layers: tuple[int, ...] | None = None
+    """Blocks that are probed, from 0; the number of blocks is the last norm. None: all, whose features are in memory together."""
     batch_size: int = 100
     """Images whose features are computed at a time."""
     seed: int = 0
     """Randomness of the drawn order."""
+    picture: Path | None = None
+    """A PNG of accuracy over depth."""
 
     def __post_init__(self):
         for name in ("images", "batch_size"):
@@ -47,13 +58,16 @@ class Args:
 def main(args: Args) -> None:
     """Prints the accuracy on the test split by each layer's features and by raw pixels, and a JSON object last."""
     # What can be refused is refused before features are computed.
-    fit = logistic_regression(args.strengths, args.iterations)
+    descent = gradient_descent(args.rates, args.descent_steps, args.seed) if args.rates else None
+    fit = descent or logistic_regression(args.strengths, args.iterations)
     config = load_language_model(args.config)
     report = probe(config, args.workdir, args, fit)
     print(f"{'raw pixels':<12} {report['pixels']:7.2%}")
-    for number, share in enumerate(report["layers"]):
-        name = "last norm" if number == len(report["layers"]) - 1 else f"block {number}"
+    for number, share in zip(report["probed"], report["layers"], strict=True):
+        name = "last norm" if number == config.model.depth else f"block {number}"
         print(f"{name:<12} {share:7.2%}")
+    if args.picture is not None:
+        _draw(args.picture, report)
     print(json.dumps(report))
 
 
@@ -68,28 +82,45 @@ def probe(config: Experiment, workdir: str, args: Args, fit: Fit) -> dict[str, A
     """
     if not isinstance(config.source, data.LabelledSource) or type(config.model) is not DecoderConfig:
         raise ValueError(
-            "a probe needs a decoder and a source that knows the classes of its images, GreyDigits or PaletteImages; got "
+            "a probe needs a decoder and a source that knows the classes of its images, as an ImageFolder; got "
             f"{type(config.model).__name__} and {type(config.source).__name__}"
         )
     check_probed(config.model, config.context)
+    layers = _layers(config, args.layers)
     params, step = restore(config, workdir)
     train, validation, test = (config.source.labelled(split) for split in data.SPLITS)
     splits = (_some(train, args), validation, test)
     pixels = [Labelled(split.pixels[None] / 255.0, split.labels) for split in splits]
-    seen = _seen(config, params, splits, args.batch_size)
-    layers = [[Labelled(x[:, n], split.labels) for x, split in zip(seen, splits, strict=True)] for n in _layers(config)]
+    seen = _seen(config, params, splits, layers, args.batch_size)
+    features = [
+        [Labelled(x[:, n], split.labels) for x, split in zip(seen, splits, strict=True)] for n in range(len(layers))
+    ]
     return {
         "pixels": _accuracy(fit, *pixels),
-        "layers": [_accuracy(fit, *layer) for layer in layers],
+        "layers": [_accuracy(fit, *layer) for layer in features],
+        "probed": layers,
         "step": step,
         "images": len(splits[0].labels),
         "data": test.description,
     }
 
 
-def _layers(config: Experiment) -> range:
-    """The blocks and the last norm."""
-    return range(config.model.depth + 1)
+def _layers(config: Experiment, chosen: Sequence[int] | None) -> list[int]:
+    """The blocks and the last norm, or some of them."""
+    depth = config.model.depth
+    for layer in chosen or ():
+        if not 0 <= layer <= depth:
+            raise ValueError(f"layers must be in 0..{depth}, the last norm, got {layer}")
+    return list(range(depth + 1) if chosen is None else chosen)
+
+
+def _draw(file: Path, report: Mapping[str, Any]) -> None:
+    """The accuracy of each layer beside that of raw pixels."""
+    figure, axes = figure_of("block", "test accuracy")
+    axes.plot(report["probed"], report["layers"], marker="o", markersize=3, label="features")
+    axes.axhline(report["pixels"], linestyle="--", color="grey", label="raw pixels")
+    axes.legend()
+    figure.savefig(file, dpi=120)
 
 
 def _accuracy(fit: Fit, train: Labelled, validation: Labelled, test: Labelled) -> float:
@@ -104,12 +135,13 @@ def _some(train: data.LabelledImages, args: Args) -> data.LabelledImages:
 
 
 def _seen(
-    config: Experiment, params: Any, splits: Sequence[data.LabelledImages], rows: int
+    config: Experiment, params: Any, splits: Sequence[data.LabelledImages], layers: Sequence[int], rows: int
 ) -> list[Float[np.ndarray, "_ L _ D"]]:
     """Features ``[M, L, count, D]`` of each split: of masks, one to learn from and to choose by, and all to test by."""
     masked = isinstance(config, MaskedPixelExperiment)
     compute = masked_probe_features if masked else probe_features
-    step = functools.partial(jax.jit(lambda params, inputs: compute(config.form.module(params), inputs)), params)
+    kept = np.array(layers)
+    step = functools.partial(jax.jit(lambda params, inputs: compute(config.form.module(params), inputs)[kept]), params)
     draws = (1, 1, config.eval_masks if masked else 1)
     return [
         np.stack([_over_rows(step, inputs, rows) for inputs in _shown(config, split.tokens, number)])

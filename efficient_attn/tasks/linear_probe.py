@@ -6,7 +6,7 @@ Reference:
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,12 @@ def logistic_regression(strengths: Sequence[float], iterations: int) -> Fit:
             model.fit((every - mean) / scale, np.tile(train.labels, len(train.features)))
         return lambda features: model.predict((features - mean) / scale)
 
-    def fit(train: Labelled, validation: Labelled) -> Predict:
-        found = [fitted(train, strength) for strength in strengths]
-        return max(found, key=lambda predict: accuracy(predict, validation))
+    return lambda train, validation: best((fitted(train, strength) for strength in strengths), validation)
 
-    return fit
+
+def best(found: Iterable[Predict], validation: Labelled) -> Predict:
+    """Of several classifiers the one with the best validation accuracy."""
+    return max(found, key=lambda predict: accuracy(predict, validation))
 
 
 def accuracy(predict: Predict, split: Labelled, seed: int = 0) -> float:
