@@ -64,7 +64,14 @@ def _tuned(
     )
 
 
+_SCENES = PaletteImages(images=ImageFolder(path="data/scenes", size=16), palette="data/scenes_colours.npy")
+_SCENES_MODEL = dataclasses.replace(CONFIG.model, depth=6, width=64)
+_SCENES_SHARED = _SHARED | {"source": _SCENES, "model": _SCENES_MODEL, "steps": 1000}
+_SCENES_BOTH_SIDES = dataclasses.replace(_SCENES_MODEL, attention=Sparse(patterns=("Full()",)))
+
 VARIANTS = {
+    "scenes": Experiment(**_SCENES_SHARED),
+    "scenes_bert": MaskedPixelExperiment(**_SCENES_SHARED | {"model": _SCENES_BOTH_SIDES}),
     "bert": MaskedPixelExperiment(**_SHARED | {"model": _BOTH_SIDES}),
     "tuned": _tuned(CONFIG.model, NextPixels(), "runs/small_image_gpt_folders"),
     "tuned_classes": _tuned(CONFIG.model, NextPixels(), "runs/small_image_gpt_folders", generative=0.0),

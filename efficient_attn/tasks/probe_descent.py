@@ -1,8 +1,8 @@
 """A linear probe by stochastic gradient descent, for more images than L-BFGS can take at once.
 
 Reference:
-  Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020, appendix A.1: on ImageNet, momentum 0.9,
-  a rate that falls to 0 as a cosine, and no penalty.
+  Chen, Radford, Child, Wu, Jun, Luan, Sutskever, "Generative Pretraining from Pixels", 2020, appendix A.1: momentum 0.9 and
+  a rate that falls to 0 as a cosine, on ImageNet.
 """
 
 from collections.abc import Sequence
