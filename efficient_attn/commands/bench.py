@@ -31,6 +31,7 @@ class Args:
             "longformer",
             "linformer",
             "recurrent",
+            "sampling",
         ],
         tyro.conf.Positional,
     ] = "attention"
@@ -184,6 +185,20 @@ def _recurrent(args: Args) -> None:
         print(f"| {shape.cell} | {shape.width} | {shape.batch} | {rates} |", flush=True)
 
 
+def _sampling(args: Args) -> None:
+    """What a token costs that is drawn, by pattern and length."""
+    from efficient_attn.bench import sampling
+
+    print(
+        "| pattern | n | keys kept for a head, at most | read, at most | caches MiB | ms a token |\n|---|---|---|---|---|---|"
+    )
+    for row in sampling.rows():
+        print(
+            f"| {row.pattern} | {row.length:,} | {row.kept:,} | {row.read:,} | {row.mib:.1f} | {row.ms:.2f} |",
+            flush=True,
+        )
+
+
 def _kernels(args: Args) -> None:
     """The TPU kernels beside the public ones, by counting, by the compiler and interpreted; no TPU is needed."""
     from efficient_attn.bench import kernels
@@ -273,4 +288,5 @@ _MEASURED = {
     "longformer": _longformer,
     "linformer": _linformer,
     "recurrent": _recurrent,
+    "sampling": _sampling,
 }

@@ -18,7 +18,7 @@ from efficient_attn.models.decoder_config import DecoderConfig
 from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.banded_embedding import BandedEmbedding
 from efficient_attn.nn.block import AttentionBlock, Block, FeedForwardBlock
-from efficient_attn.nn.cache import slots
+from efficient_attn.nn.cache import cache_for, slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import (
     Embedding,
@@ -149,7 +149,9 @@ class Decoder(nnx.Module):
     def init_cache(self, batch: int, length: int) -> AnyCaches:
         """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""
         self.config.check_context(length)
-        return self.stack.init_caches(lambda layer, pattern: layer.empty_cache(batch, slots(pattern, length)[1]))
+        return self.stack.init_caches(
+            lambda layer, pattern: cache_for(pattern, length, lambda count: layer.empty_cache(batch, count))
+        )
 
     def step(
         self, token: Int[Array, " B"], position: Int[Array, ""], caches: Any, length: int

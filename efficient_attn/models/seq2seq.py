@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from efficient_attn.models.seq2seq_config import Seq2SeqConfig
 from efficient_attn.models.sequence import Sequence
 from efficient_attn.nn.attention import Attention
-from efficient_attn.nn.cache import Cache, slots
+from efficient_attn.nn.cache import Cache, cache_for, slots
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import Given
@@ -136,7 +136,7 @@ class Seq2Seq(nnx.Module):
         """
         self.config.check_length(length, "target")
         batch = encoded.shape[0] * beams
-        empty = lambda attention, pattern: attention.empty_cache(batch, slots(pattern, length)[1])  # noqa: E731
+        empty = lambda layer, pattern: cache_for(pattern, length, lambda count: layer.empty_cache(batch, count))  # noqa: E731
         memory = self.decoder.of_blocks(lambda block: block.cross.remembered(encoded))
         return TargetCache(own=self.decoder.init_caches(empty), memory=memory, segments=source.segments)
 

@@ -215,14 +215,15 @@ class SelfAttention(Attention):
         """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
         query, key, value = self._project(x, position[None])
         cache = cache.write(slot, position, key, value)
-        written = jnp.broadcast_to(cache.positions >= 0, (x.shape[0], cache.positions.shape[0]))
+        seen = cache.seen(slot)
+        written = jnp.broadcast_to(seen.positions >= 0, (x.shape[0], seen.positions.shape[0]))
         mixed = self._mix(
             query,
-            cache.key.astype(query.dtype),
-            cache.value.astype(query.dtype),
+            seen.key.astype(query.dtype),
+            seen.value.astype(query.dtype),
             pattern,
             query_positions=position[None],
-            key_positions=cache.positions,
+            key_positions=seen.positions,
             key_mask=written,
         )
         return self._back(mixed), cache

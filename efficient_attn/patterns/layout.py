@@ -97,6 +97,12 @@ def layout(pattern: Pattern, length: int) -> tuple[Part, ...]:
     return parts if split_cost < pairs_in_live_blocks(whole, length) else whole
 
 
+def folded(pattern: Pattern) -> int:
+    """The stride between all pairs of a pattern, whose residues have nothing to do with each other; 1 if there is none."""
+    parts = _split(pattern)
+    return parts[0].stride if parts is not None and len(parts) == 1 and parts[0].columns is None else 1
+
+
 def pairs_in_live_blocks(parts: tuple[Part, ...], length: int) -> int:
     """Pairs of query and key in the live blocks of all parts: what is computed for one head.
 

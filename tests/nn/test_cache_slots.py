@@ -61,15 +61,27 @@ PATTERNS = [
 @pytest.mark.parametrize("length", [1, 13, 40])
 def test_no_key_is_overwritten_while_a_later_query_may_see_it(text, length):
     pattern = parse(text)
-    slot_of, capacity = slots(pattern, length)
+    slot_of, capacity, run = slots(pattern, length)
     assert slot_of.shape == (length,)
-    assert 0 <= slot_of.min() <= slot_of.max() == capacity - 1 < length
+    assert 0 <= slot_of.min() <= slot_of.max() < capacity
+    assert capacity == slot_of.max() + 1 <= length if run is None else capacity % run == 0
     allowed = np.asarray(pattern.dense(length, length)).reshape(-1, length, length).any(0) & np.tri(length, dtype=bool)
     held = np.full(capacity, -1)
     for query in range(length):
         held[slot_of[query]] = query
         lost = np.setdiff1d(np.flatnonzero(allowed[query]), held)
         assert not lost.size, f"query {query} may see {lost}, which are gone"
+        read = slot_of[np.flatnonzero(allowed[query])] // (run or capacity)
+        assert np.all(read == slot_of[query] // (run or capacity)), f"query {query} may see keys outside its run"
+
+
+@pytest.mark.parametrize(("length", "stride"), [(40, 8), (41, 8), (16_384, 128)])
+def test_a_strided_query_reads_its_own_residue(length, stride):
+    _, count, run = slots(parse(f"Causal() & Strided({stride})"), length)
+    assert (count, run) == (-(-length // stride) * stride, -(-length // stride))
+    # Residues are no use to a window beside them, nor to keys that are soon forgotten.
+    assert slots(parse(f"Causal() & (Strided({stride}) | Window(left=3))"), length).run is None
+    assert slots(parse("Causal() & Dilated(left=1, right=0, dilation=4)"), length).run is None
 
 
 @pytest.mark.parametrize("text", PATTERNS)
