@@ -17,7 +17,7 @@ from efficient_attn.models import seq2seq_of
 from efficient_attn.pair_experiment import PairExperiment
 from efficient_attn.pair_reading import PairReading
 from efficient_attn.tasks.language_modelling import Score, add_up
-from efficient_attn.tasks.text_to_text import answers, benchmark_averages, task_scores, write_step
+from efficient_attn.tasks.text_to_text import answers, benchmark_averages, check_scorers, task_scores, write_step
 from efficient_attn.tasks.translation import pair_score_step
 from efficient_attn.text_readings import Predictions
 
@@ -99,6 +99,8 @@ class TaskReading(PairReading):
     def evaluator(self, placement: training.Placement) -> Callable[[Any, MixedTasks], dict[str, Any]]:
         """Scores splits, each process its share of the examples; compiled once for each width of their rows."""
         predict = self.predictor(placement)
+        # Missed now, and not after hours of training.
+        check_scorers()
 
         def evaluate(params: Any, split: MixedTasks) -> dict[str, Any]:
             self.check(split)

@@ -91,6 +91,12 @@ def task_scores(task: TextTask, examples: Sequence[Example], said: Sequence[Any]
     return {name: found[name] for name in names}
 
 
+def check_scorers() -> None:
+    """A ModuleNotFoundError if scikit-learn or scipy is not installed."""
+    class_scores(np.arange(2), np.arange(2), 2)
+    number_scores(np.arange(2.0), np.arange(2.0))
+
+
 def benchmark_averages(scores: Mapping[str, Scores]) -> Scores:
     """``glue_average`` and ``super_glue_average``, each only where all its tasks were scored.
 
