@@ -8,8 +8,8 @@ Command: python train.py configs/en_mix.py --workdir runs/en_mix
   stacks, never between them. Each in a workdir of its own. --start RUN begins from a run with the same model and pieces.
   One task alone: --source.tasks super_glue_cb. What the benchmarks take, a file for each task in FOLDER:
   python eval.py configs/en_mix.py --workdir runs/en_mix --split test --predictions FOLDER
-Metric: those of the tables, as shares of 1: mcc of CoLA; f1 and accuracy of MRPC, QQP and CB, whose f1 is the mean of its classes;
-  pearson and spearman of STS-B; both dev sets of MNLI; f1a and exact of MultiRC; f1 and exact of ReCoRD; accuracy of the others.
+Metric: those of the tables, as shares of 1: mcc of CoLA; f1 and accuracy of MRPC and QQP; macro_f1 and accuracy of CB; pearson
+  and spearman of STS-B; both dev sets of MNLI; f1a and exact of MultiRC; f1 and exact of ReCoRD; accuracy of the others.
   glue_average and super_glue_average count a task of several figures as their mean, as the tables do.
 Data: GLUE's archives in data/glue and SuperGLUE's in data/super_glue, unpacked, each in the folder of its name.
 Recipe: T5's fine-tuning: 2^18 steps of 128 rows of 512 tokens at a constant 1e-3, Adafactor, dropout of 0.1; every task in

@@ -127,16 +127,14 @@ class TaskReading(PairReading):
         asked, chosen = split.asked, np.flatnonzero(split.answered)
         if not len(chosen):
             return None
-        sides = {
-            "source": shortened(asked.source, self.context),
-            "target": shortened(asked.target, self.target_context),
-        }
-        lengths = np.max([texts.lengths for texts in sides.values()], axis=0)[chosen]
+        source, target = shortened(asked.source, self.context), shortened(asked.target, self.target_context)
 
         def batches():
-            for _, mine, width in self.in_rows(lengths, placement, max(self.widths)):
+            for _, mine, width in self.in_rows(source.lengths[chosen], placement, self.context):
                 rows = [chosen[row] for row in mine]
-                yield functools.reduce(dict.__or__, (data.text_rows(sides[s], rows, width, s) for s in sides))
+                # Targets are short: one width for all costs less than a program for each.
+                both = data.text_rows(target, rows, self.target_context, "target")
+                yield both | data.text_rows(source, rows, width, "source")
 
         return add_up((step(batch) for batch in map(placement.feed, batches())), None)
 

@@ -9,6 +9,7 @@ from text_to_text_examples import EXAMPLES
 from text_to_text_files import write_released
 
 from efficient_attn.data import SentencePieces, Texts
+from efficient_attn.data.packing import pack_pairs
 from efficient_attn.data.text_to_text import (
     EN_MIX,
     TEXT_TASKS,
@@ -366,6 +367,15 @@ def test_batches_are_functions_of_seed_step_and_process(mixture):
     assert not np.array_equal(made.at(0)["source"], batches(mixture, seed=4).at(0)["source"])
     with pytest.raises(ValueError, match="pairs and rates should be of the same tasks"):
         batches(mixture, rates={"glue_rte": 1.0})
+
+
+def test_rows_hold_as_many_pairs_as_fit_on_both_sides():
+    # Sources would fill two rows; targets need three.
+    lengths = np.array([[4, 3], [4, 3], [4, 3], [4, 3], [4, 3]])
+    assert pack_pairs(lengths, (12, 6)).tolist() == [0, 0, 1, 1, 2]
+    assert pack_pairs(lengths, (12, 9)).tolist() == [0, 0, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"a text has 4 tokens, but a row holds \(12, 2\)"):
+        pack_pairs(lengths, (12, 2))
 
 
 def test_longer_texts_are_cut_and_keep_their_end(mixture):
