@@ -12,6 +12,7 @@ from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import Given
+from efficient_attn.nn.moe import MoE
 from efficient_attn.nn.norm import make_norm
 from efficient_attn.nn.seq2seq_mechanisms import PackableAttention
 from efficient_attn.patterns.algebra import Pattern
@@ -82,7 +83,7 @@ class CrossBlock(TextBlock):
         self,
         attention: PackableAttention,
         cross: SelfAttention,
-        feedforward: FeedForward,
+        feedforward: FeedForward | MoE,
         norm: NormPlace,
         width: int,
         *,
