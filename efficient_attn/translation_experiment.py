@@ -15,6 +15,7 @@ from efficient_attn.recipe import Recipe
 from efficient_attn.restoring import restore
 from efficient_attn.tasks.bleu import corpus_scores, sacrebleu, signatures
 from efficient_attn.tasks.language_modelling import add_up
+from efficient_attn.tasks.routed_translation import RoutedTranslation
 from efficient_attn.tasks.translation import Translation, pair_score_step, translate_step
 
 Translator = Callable[[Any, data.Texts, data.Subwords], list[str]]
@@ -121,7 +122,10 @@ class PackedPairs:
 
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
-        return {"objective": Translation(seq2seq_of(self.model), self.label_smoothing, training.Mean)}
+        form = seq2seq_of(self.model)
+        if self.model.experts is not None:
+            return {"objective": RoutedTranslation(form, self.label_smoothing, training.Mean, self.model)}
+        return {"objective": Translation(form, self.label_smoothing, training.Mean)}
 
     def constraint(self) -> None:
         """Parameters may have any value."""

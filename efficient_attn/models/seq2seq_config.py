@@ -7,6 +7,7 @@ from efficient_attn.nn.embedding import SinusoidalPositions, TablePositions
 from efficient_attn.nn.feedforward import Activation
 from efficient_attn.nn.initializers import Scheme
 from efficient_attn.nn.mechanisms import AdaptivelySparse
+from efficient_attn.nn.moe import Experts
 from efficient_attn.nn.pair_embedding import Sharing
 from efficient_attn.nn.seq2seq_mechanisms import SeqMechanism, check_cross, check_own
 from efficient_attn.nn.sparse import Sparse
@@ -40,6 +41,10 @@ class Seq2SeqConfig:
     ff_width: int = 2048
     """Size of the feed-forwards' hidden layer."""
     heads: int = 8
+    head_size: int | None = None
+    """Features of a head; None: ``width // heads``."""
+    experts: Experts | None = None
+    """Layers of both stacks whose feed-forward network is a mixture of experts; None: none is."""
     encoder_depth: int = 6
     decoder_depth: int = 6
     longest: int = 1024
@@ -92,9 +97,24 @@ class Seq2SeqConfig:
         for name in ("pad_token", "bos_token", "eos_token"):
             if not 0 <= getattr(self, name) < self.vocab:
                 raise ValueError(f"{name} must be a token of the vocabulary of {self.vocab}, got {getattr(self, name)}")
-        if self.width % self.heads:
-            raise ValueError(f"heads must divide width, got heads={self.heads}, width={self.width}")
+        if self.head_size is None and self.width % self.heads:
+            raise ValueError(
+                f"heads must divide width where head_size is None, got heads={self.heads}, width={self.width}"
+            )
+        if self.head_size is not None and self.head_size < 1:
+            raise ValueError(f"head_size must be at least 1, or None; got {self.head_size}")
+        self._check_experts()
         self._check_lengths()
+
+    def _check_experts(self) -> None:
+        if self.experts is None:
+            return
+        for depth in (self.encoder_depth, self.decoder_depth):
+            self.experts.layers(depth)
+        if self.ff_dropout:
+            raise ValueError(
+                f"experts drop none of their hidden features: ff_dropout must be 0 with experts, got {self.ff_dropout}"
+            )
 
     def _check_lengths(self) -> None:
         if self.positions.length is not None and self.positions.length < self.longest:
@@ -110,6 +130,11 @@ class Seq2SeqConfig:
                     raise ValueError(
                         f"a PerHead pattern of {name} needs one for each of {self.heads} heads, got {len(pattern.patterns)}"
                     )
+
+    @property
+    def heads_width(self) -> int:
+        """Size of all heads together."""
+        return self.width if self.head_size is None else self.heads * self.head_size
 
     def check_length(self, tokens: int, what: str) -> None:
         """A ValueError if a source or a target is longer than the model takes."""

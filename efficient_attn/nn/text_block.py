@@ -13,6 +13,7 @@ from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import Given
+from efficient_attn.nn.moe import MoE
 from efficient_attn.nn.norm import NormKind, make_norm
 from efficient_attn.nn.seq2seq_mechanisms import PackableAttention
 from efficient_attn.patterns.algebra import Pattern
@@ -84,7 +85,7 @@ class CrossBlock(TextBlock):
         self,
         attention: PackableAttention,
         cross: SelfAttention,
-        feedforward: FeedForward,
+        feedforward: FeedForward | MoE,
         norm: NormPlace,
         width: int,
         *,
