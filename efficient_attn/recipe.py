@@ -57,6 +57,7 @@ _RUNS = (
     "average_last",
     "decoding",
     "resamples",
+    "longest_output",
 )
 
 

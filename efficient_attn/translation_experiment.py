@@ -10,23 +10,23 @@ import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.decoding import BeamOptions
-from efficient_attn.models import Functional, Seq2Seq, Seq2SeqConfig, seq2seq_of
+from efficient_attn.models import seq2seq_of
+from efficient_attn.pair_experiment import PairExperiment
+from efficient_attn.pair_reading import PairReading
 from efficient_attn.recipe import Recipe
 from efficient_attn.restoring import restore
 from efficient_attn.tasks.bleu import corpus_scores, sacrebleu, signatures
 from efficient_attn.tasks.language_modelling import add_up
-from efficient_attn.tasks.routed_translation import RoutedTranslation
-from efficient_attn.tasks.translation import Translation, pair_score_step, translate_step
+from efficient_attn.tasks.translation import pair_score_step, translate_step
 
 Translator = Callable[[Any, data.Texts, data.Subwords], list[str]]
 """From parameters and sources to what their tokens are translated to, in pieces."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TranslationExperiment(Recipe):
+class TranslationExperiment(PairExperiment):
     """An encoder-decoder, its data and its training."""
 
-    model: Seq2SeqConfig
     source: data.SubwordPairs
     context: int
     """Tokens of a training row, on either side, which holds as many pairs as fit; longer sentences are not learned from."""
@@ -38,24 +38,12 @@ class TranslationExperiment(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        self.model.check_length(self.context, "row of training texts")
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.decoding is not None and self.decoding.longest > self.model.longest:
             raise ValueError(
                 f"decoding.longest must be at most the model's longest={self.model.longest}, got {self.decoding.longest}"
             )
         if self.resamples < 1:
             raise ValueError(f"resamples must be at least 1, got {self.resamples}")
-        if self.mesh.sequence != 1:
-            raise ValueError(
-                f"an encoder-decoder does not split its texts: mesh.sequence must be 1, got {self.mesh.sequence}"
-            )
-
-    @property
-    def form(self) -> Functional[Seq2Seq]:
-        """The model's form."""
-        return seq2seq_of(self.model)
 
     @property
     def reading(self) -> "PackedPairs":
@@ -63,31 +51,11 @@ class TranslationExperiment(Recipe):
         names = [field.name for field in dataclasses.fields(PackedPairs)]
         return PackedPairs(**{name: getattr(self, name) for name in names})
 
-    def parametrised(self, model: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a model, as JSON, that its parameters depend on."""
-        return {k: v for k, v in model.items() if k != "remat"}
-
-    def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is learned, with what identifies the pieces, and how it runs, as JSON objects."""
-        learned, runs = super().fields()
-        return learned | {"pieces": self.source.subwords.load().digest}, runs
-
-    def unlike(self, learned: dict[str, Any]) -> list[str]:
-        """``pieces``, if a run was trained on others."""
-        mine = self.source.subwords.load().digest
-        return ["pieces"] if learned.get("pieces", mine) != mine else []
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PackedPairs:
-    """Pairs of sentences: several in a row for training, one in a row for evaluation."""
+class PackedPairs(PairReading):
+    """Pairs of sentences."""
 
-    model: Seq2SeqConfig
-    context: int
-    batch_size: int
-    seed: int
-    label_smoothing: float
-    eval_batch_size: int | None
     decoding: BeamOptions | None
     resamples: int
 
@@ -97,7 +65,7 @@ class PackedPairs:
         Raises:
           ValueError: if the pieces are not those of the model.
         """
-        self._check(pairs.pieces)
+        self.check_pieces(pairs.pieces)
         batches = data.PairBatches(
             pairs=pairs,
             context=self.context,
@@ -112,24 +80,6 @@ class PackedPairs:
                 *(f"{n:,}" for n in (len(pairs), batches.too_long, self.context, batches.empty)),
             )
         return batches
-
-    def blank(self) -> data.Batch:
-        """A training batch of one row, which is all padding."""
-        nothing = np.zeros(0, np.int32)
-        texts = data.Texts(tokens=nothing, ends=nothing)
-        sides = (data.text_rows(texts, [nothing], self.context, name) for name in ("source", "target"))
-        return next(sides) | next(sides)
-
-    def program(self) -> dict[str, Any]:
-        """What the way of reading gives a training program besides its batches."""
-        form = seq2seq_of(self.model)
-        if self.model.experts is not None:
-            return {"objective": RoutedTranslation(form, self.label_smoothing, training.Mean, self.model)}
-        return {"objective": Translation(form, self.label_smoothing, training.Mean)}
-
-    def constraint(self) -> None:
-        """Parameters may have any value."""
-        return
 
     def yardstick(self, pairs: data.TokenPairs) -> dict[str, Any]:
         """How many sentences were cut, what identifies the scores, and the score of leaving sentences as they are."""
@@ -150,8 +100,8 @@ class PackedPairs:
             translated = self.translator(placement)
 
         def evaluate(params: Any, pairs: data.TokenPairs) -> dict[str, Any]:
-            self._check(pairs.pieces)
-            found = self._in_rows(pairs.lengths.max(axis=1), placement)
+            self.check_pieces(pairs.pieces)
+            found = self.in_rows(pairs.lengths.max(axis=1), placement, self.model.longest)
             rows = (data.pair_rows(pairs, mine, width) for _, mine, width in found)
             scored = add_up((step(params, batch) for batch in map(placement.feed, rows)), None).report()
             # A token is not a byte here.
@@ -174,33 +124,15 @@ class PackedPairs:
         step = translate_step(seq2seq_of(self.model), self.decoding, placement.batches(), placement.replicated)
 
         def translated(params: Any, sources: data.Texts, pieces: data.Subwords) -> list[str]:
-            self._check(pieces)
+            self.check_pieces(pieces)
             written = [""] * len(sources)
-            for members, mine, width in self._in_rows(sources.lengths, placement):
+            for members, mine, width in self.in_rows(sources.lengths, placement, self.model.longest):
                 batch = placement.feed(data.text_rows(sources, mine, width, "source"))
                 for text, tokens in zip(members, np.asarray(step(params, batch)), strict=False):
                     written[text] = pieces.decode(tokens)
             return written
 
         return translated
-
-    def _in_rows(self, lengths: np.ndarray, placement: training.Placement):
-        """For each batch of texts of about one length: which they are, those of this process's rows, and the width."""
-        rows = placement.filled(min(self.eval_batch_size or self.batch_size, len(lengths)))
-        own = data.process_rows(rows, jax.process_index(), jax.process_count())
-        for members, width in data.by_length(lengths, rows, self.model.longest):
-            yield members, [members[row : row + 1] for row in own], width
-
-    def _check(self, pieces: data.Subwords) -> None:
-        """A ValueError if the model does not know the pieces."""
-        if len(pieces) > self.model.vocab:
-            raise ValueError(
-                f"there are {len(pieces)} pieces and the model has vocab={self.model.vocab}: they should agree"
-            )
-        for name in ("pad", "eos", "bos"):
-            token, known = getattr(pieces, name), getattr(self.model, f"{name}_token")
-            if token != known:
-                raise ValueError(f"{name} is token {token} of the pieces, and the model has {name}_token={known}")
 
 
 def translate(config: TranslationExperiment, workdir: str, sentences: Sequence[str]) -> tuple[list[str], int]:

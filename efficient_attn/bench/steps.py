@@ -8,9 +8,9 @@ import numpy as np
 
 from efficient_attn import training
 from efficient_attn.experiment import Experiment, parameters
-from efficient_attn.translation_experiment import TranslationExperiment
+from efficient_attn.pair_experiment import PairExperiment
 
-Timed = Experiment | TranslationExperiment
+Timed = Experiment | PairExperiment
 """Those whose rows have ``context`` tokens, of a text or of a target."""
 
 

@@ -1,4 +1,4 @@
-"""``python -m efficient_attn tokenizer configs/x.py``: learn the pieces of words that a translation model reads and writes."""
+"""``python -m efficient_attn tokenizer configs/x.py``: learn the pieces of words that an encoder-decoder reads and writes."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from efficient_attn.experiment import load_config
-from efficient_attn.translation_experiment import translation
+from efficient_attn.pair_experiment import pair_experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Args:
     """Which config, and where the pieces go."""
 
     config: Annotated[str, tyro.conf.Positional]
-    """A config of translation: pieces are learned from its training split, as many as the model's vocabulary has."""
+    """A config of an encoder-decoder: pieces are learned from its training split, as many as the model's vocabulary has."""
     out: Path | None = None
     """The ``.model`` file to write; default: the one that the config reads."""
 
@@ -27,12 +27,12 @@ def main(args: Args) -> None:
     Raises:
       FileExistsError: if the file is there already.
     """
-    config = translation(load_config(args.config), args.config)
+    config = pair_experiment(load_config(args.config), args.config)
     subwords = config.source.subwords
     file = Path(subwords.file if args.out is None else args.out).expanduser()
     if file.exists():
         raise FileExistsError(f"{file} is there already: remove it, or name another by --out")
-    pairs = config.source.pairs.load("train")
+    pairs = config.source.sentences("train")
     pieces = subwords.fit(pairs, config.model.vocab)
     pieces.save(file)
     report = {"file": str(file), "pieces": len(pieces), "kind": subwords.kind, "digest": pieces.digest}

@@ -80,15 +80,15 @@ def _best_fit(pieces: list[np.ndarray], context: int) -> list[list[np.ndarray]]:
     return rows
 
 
-def pack_pairs(lengths: Int[np.ndarray, "n 2"], context: int) -> Int[np.ndarray, " n"]:
-    """Puts pairs of texts into rows that have room for ``context`` tokens on either side.
+def pack_pairs(lengths: Int[np.ndarray, "n 2"], context: int | tuple[int, int]) -> Int[np.ndarray, " n"]:
+    """Puts pairs of texts into rows that have room for ``context`` tokens on either side, or on each.
 
     Pairs are taken in order, and each goes to the row with the least free space, of a few open ones, that still holds both its
     texts; where none does, the fullest of them is closed.
 
     Args:
         lengths: Tokens of both texts of each pair.
-        context: Tokens of a row, on either side.
+        context: Tokens of a row, on either side or on each.
 
     Returns:
         The row of each pair; rows are counted from 0, and none is empty.
@@ -99,7 +99,7 @@ def pack_pairs(lengths: Int[np.ndarray, "n 2"], context: int) -> Int[np.ndarray,
     Cost:
         O(pairs).
     """
-    if np.max(lengths, initial=0) > context:
+    if np.any(lengths > np.array(context)):
         raise ValueError(f"a text has {lengths.max()} tokens, but a row holds {context}")
     free, rows = np.full((_OPEN_ROWS, 2), context), np.arange(_OPEN_ROWS)
     chosen, following = np.empty(len(lengths), np.int64), _OPEN_ROWS

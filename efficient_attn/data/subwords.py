@@ -213,6 +213,10 @@ class SubwordPairs:
         source, target = pieces.encode(pairs.source), pieces.encode(pairs.target)
         return TokenPairs(source=source, target=target, pairs=pairs, pieces=pieces)
 
+    def sentences(self, split: Split) -> Pairs:
+        """One split as it is before it is taken apart."""
+        return self.pairs.load(split)
+
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
         parts = [type(self).__name__, self.pairs.fingerprint(), self.subwords.load().digest]

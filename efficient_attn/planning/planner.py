@@ -12,12 +12,12 @@ from efficient_attn import training
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import AdaptiveSpan
 from efficient_attn.models.segment_decoder import empty_memory
+from efficient_attn.pair_experiment import PairExperiment
 from efficient_attn.planning.chips import GIB, Chip
 from efficient_attn.planning.collectives import Sent, collectives
 from efficient_attn.planning.flops import product_flops
-from efficient_attn.translation_experiment import TranslationExperiment
 
-Planned = Experiment | TranslationExperiment
+Planned = Experiment | PairExperiment
 
 _TOO_LARGE = re.compile(
     r"RESOURCE_EXHAUSTED.*?([\d.]+)([GM])\)? exceeds available HBM|Used ([\d.]+)([GM]) of [\d.]+[GM] hbm", re.S
