@@ -5,6 +5,7 @@ References:
   Vaswani et al., "Attention Is All You Need", 2017, section 3; its released code, and the translation example of Flax.
   Correia, Niculae, Martins, "Adaptively Sparse Transformers", 2019 (entmax at all three places).
   Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020 (self-attentions alone).
+  Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020 (T5: buckets of offsets).
   Lepikhin et al., "GShard: Scaling Giant Models with Conditional Computation and Automatic Sharding", 2020 (experts).
 """
 
@@ -22,12 +23,13 @@ from efficient_attn.models.sequence import Sequence
 from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.cache import Cache, slots
 from efficient_attn.nn.dropout import drop
-from efficient_attn.nn.feedforward import FeedForward
+from efficient_attn.nn.feedforward import NETWORKS, FeedForward
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.moe import MoE, Routed, cycle_of
-from efficient_attn.nn.norm import make_norm
+from efficient_attn.nn.norm import Norm, make_norm
 from efficient_attn.nn.pair_embedding import PairEmbedding
+from efficient_attn.nn.relative_buckets import BucketedBias, Directions, RelativeBuckets
 from efficient_attn.nn.routed_text_block import RoutedCrossBlock, RoutedTextBlock, Seen, add_among, add_over
 from efficient_attn.nn.seq2seq_mechanisms import CROSS_MODULES, OWN_MODULES
 from efficient_attn.nn.stack import Caches, Stack
@@ -83,8 +85,9 @@ class Seq2Seq(nnx.Module):
             for make, depth, attention, k in sides
         )
         rngs = nnx.Rngs(norm_key)
-        norm = lambda: make_norm("layer", config.width, config.norm_epsilon, rngs)  # noqa: E731
+        norm = lambda: make_norm(config.norm_kind, config.width, config.norm_epsilon, rngs)  # noqa: E731
         self.encoder_norm, self.decoder_norm = (norm(), norm()) if config.norm == "pre" else (None, None)
+        self.encoder_bias, self.decoder_bias = _bias(config, "both", rngs), _bias(config, "earlier", rngs)
 
     def __call__(self, source: Sequence, target: Sequence, key: jax.Array | None = None) -> Float[Array, "B T V"]:
         """Logits of every target token given its source and the tokens before it, float32.
@@ -110,11 +113,11 @@ class Seq2Seq(nnx.Module):
         """``encode``, and what was seen of routing."""
         self.config.check_length(source.tokens.shape[1], "source")
         keys = (None, None) if key is None else jax.random.split(key)
-        given = _given(source)
+        given = _given(source, self.encoder_bias)
         x = drop(self.embedding.of_source(source.tokens, source.positions), self.rates.features, keys[0])
         each = lambda block, pattern, state, key: add_among(state, block, pattern, given, self.rates, key)  # noqa: E731
         x, seen = self.encoder.run((x, self._unseen()), keys[1], each)
-        return (x if self.encoder_norm is None else self.encoder_norm(x)), seen
+        return self._end(x, self.encoder_norm, keys[1]), seen
 
     def hidden(self, source: Sequence, target: Sequence, key: jax.Array | None = None) -> Float[Array, "B T D"]:
         """What ``logits`` makes the logits of; arguments as in ``__call__``."""
@@ -129,13 +132,13 @@ class Seq2Seq(nnx.Module):
             raise ValueError(f"source and target need as many rows, got {len(source.tokens)} and {len(target.tokens)}")
         keys = (None, None, None) if key is None else jax.random.split(key, 3)
         encoded, in_encoder = self._encoded(source, keys[0])
-        given, segments = _given(target), (target.segments, source.segments)
+        given, segments = _given(target, self.decoder_bias), (target.segments, source.segments)
         x = self.embedding.of_target(shifted(target, self.config.bos_token), target.positions)
         x = drop(x, self.rates.features, keys[1])
         looked = (given, encoded, segments, self.rates)
         each = lambda block, pattern, state, key: add_over(state, block, pattern, *looked, key)  # noqa: E731
         x, in_decoder = self.decoder.run((x, self._unseen()), keys[2], each)
-        return self._ended(x), (in_encoder, in_decoder)
+        return self._end(x, self.decoder_norm, keys[2]), (in_encoder, in_decoder)
 
     def logits(self, hidden: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Scores of all tokens, float32, from the end of the residual stream."""
@@ -176,25 +179,27 @@ class Seq2Seq(nnx.Module):
         Cost: a product with each parameter of the decoder, all experts included; attention over the cache's slots and the source.
         """
         x = self.embedding.of_target(token[:, None], jnp.full((token.shape[0], 1), position, jnp.int32))
-        sources = caches.segments
+        sources, bias = caches.segments, None if self.decoder_bias is None else self.decoder_bias(length)
         # A source that is all padding shows nothing, as in training.
         asking = jnp.ones((sources.shape[0], token.shape[0] // sources.shape[0]), sources.dtype)
 
         def each(block, x, pattern, kept, position, slot):
             cache, memory = kept
-            return block.step_over(x, pattern, cache, position, slot, memory, (asking, sources))
+            return block.step_over(x, pattern, cache, position, slot, memory, (asking, sources), bias)
 
         now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.decoder.patterns)
         both = tuple([*zip(a, b, strict=True)] for a, b in zip(caches.own, caches.memory, strict=True))
         x, own = self.decoder.step_each(each, x, both, position, now)
-        return self.logits(self._ended(x))[:, 0], dataclasses.replace(caches, own=own)
+        return self.logits(self._end(x, self.decoder_norm, None))[:, 0], dataclasses.replace(caches, own=own)
 
     def _unseen(self) -> Routed | None:
         """Sums of routing before the first layer."""
         return None if self.config.experts is None else Routed.nothing(self.config.experts.number)
 
-    def _ended(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        return x if self.decoder_norm is None else self.decoder_norm(x)
+    def _end(self, x: Float[Array, "B T D"], norm: Norm | None, key: jax.Array | None) -> Float[Array, "B T D"]:
+        """The end of a stack; ``key`` is the stack's own."""
+        x = x if norm is None else norm(x)
+        return drop(x, self.config.end_dropout, None if key is None else jax.random.fold_in(key, 1))
 
 
 def shifted(target: Sequence, bos: int) -> Int[Array, "B T"]:
@@ -202,13 +207,22 @@ def shifted(target: Sequence, bos: int) -> Int[Array, "B T"]:
     return jnp.where(target.positions == 0, bos, jnp.roll(target.tokens, 1, axis=1))
 
 
-def _given(texts: Sequence) -> Given:
-    return Given(segments=texts.segments, positions=texts.positions)
+def _given(texts: Sequence, bias: BucketedBias | None) -> Given:
+    spread = None if bias is None else bias(texts.tokens.shape[1])
+    return Given(segments=texts.segments, positions=texts.positions, bias=spread)
+
+
+def _bias(config: Seq2SeqConfig, directions: Directions, rngs: nnx.Rngs) -> BucketedBias | None:
+    if not isinstance(config.positions, RelativeBuckets):
+        return None
+    draw = Initialization(config.initialization, 1).position(config.width, 1)
+    return BucketedBias(config.positions, config.heads, draw, directions=directions, rngs=rngs)
 
 
 def _attention(config: Seq2SeqConfig, make: Callable[..., Any], init: Initialization, rngs: nnx.Rngs) -> Attention:
     sizes = (config.width, config.heads, config.heads, config.heads_width)
     formats = {"value_width": config.heads_width, "bias": config.attention_bias}
+    formats["scale"] = None if config.products == "scaled" else 1.0
     return make(*sizes, init, config.precision, **formats, rngs=rngs)
 
 
@@ -216,7 +230,11 @@ def _feedforward(config: Seq2SeqConfig, place: int, init: Initialization, rngs: 
     sizes = (config.width, config.ff_width, config.activation, init, config.precision)
     if config.experts is not None and config.experts.at(place):
         return MoE(config.experts, *sizes, rngs=rngs)
-    return FeedForward(*sizes, rngs=rngs)
+    return NETWORKS[config.ff_network](*sizes, bias=config.ff_bias, rngs=rngs)
+
+
+def _norms(config: Seq2SeqConfig) -> dict[str, Any]:
+    return {"epsilon": config.norm_epsilon, "norm_kind": config.norm_kind}
 
 
 def _encoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], TextBlock]:
@@ -226,7 +244,7 @@ def _encoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], TextBlock
         attention = _attention(config, OWN_MODULES[type(kind)](kind), init, rngs)
         network = _feedforward(config, place, init, rngs)
         block = RoutedTextBlock if isinstance(network, MoE) else TextBlock
-        return block(attention, network, config.norm, config.width, epsilon=config.norm_epsilon, rngs=rngs)
+        return block(attention, network, config.norm, config.width, **_norms(config), rngs=rngs)
 
     return make
 
@@ -240,6 +258,6 @@ def _decoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], CrossBloc
         look = _attention(config, CROSS_MODULES[type(cross)](cross), init, rngs)
         network = _feedforward(config, place, init, rngs)
         block = RoutedCrossBlock if isinstance(network, MoE) else CrossBlock
-        return block(attention, look, network, config.norm, config.width, epsilon=config.norm_epsilon, rngs=rngs)
+        return block(attention, look, network, config.norm, config.width, **_norms(config), rngs=rngs)
 
     return make

@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import AdaptivelySparse, Experts, Seq2SeqConfig, Sequence, Sparse, Synthesizer, seq2seq_of
+from efficient_attn.models import (
+    AdaptivelySparse,
+    Experts,
+    Seq2SeqConfig,
+    Sequence,
+    Sparse,
+    Synthesizer,
+    seq2seq_of,
+    t5,
+)
+from efficient_attn.nn.relative_buckets import RelativeBuckets
 
 VOCAB, PAD, BOS, EOS = 31, 0, 2, 1
 BASE = Seq2SeqConfig(
@@ -23,6 +33,10 @@ BASE = Seq2SeqConfig(
     initialization="unit_scaling",
 )
 BOTH = Synthesizer(patterns=("Full()",), scores=("random", "dense", "dot_product"), length=19)
+BUCKETED = t5(
+    vocab=VOCAB, width=16, ff_width=24, heads=4, encoder_depth=2, decoder_depth=3, longest=19, bos_token=BOS,
+    positions=RelativeBuckets(buckets=4, longest=5),
+)  # fmt: skip
 CASES = {
     "dense, before": dataclasses.replace(BASE, norm="pre", source_vector=True),
     "windows": dataclasses.replace(
@@ -40,6 +54,23 @@ CASES = {
         encoder_attention=AdaptivelySparse(patterns=("Full()",)),
         decoder_attention=AdaptivelySparse(),
         cross_attention=AdaptivelySparse(patterns=("Full()",), alpha=1.5),
+    ),
+    # With few enough buckets that offsets share some, and that the last one is reached.
+    "buckets": BUCKETED,
+    "buckets, gated": dataclasses.replace(
+        BUCKETED,
+        ff_network="gated",
+        sharing="tokens",
+        head_size=5,
+        cross_attention=AdaptivelySparse(patterns=("Full()",)),
+    ),
+    "buckets, windows": dataclasses.replace(
+        BUCKETED,
+        encoder_attention=Sparse(patterns=("Chunk(3)",)),
+        decoder_attention=Sparse(patterns=("Causal() & Window(left=2)", "Causal() & Chunk(3)")),
+    ),
+    "buckets, synthesizer": dataclasses.replace(
+        BUCKETED, encoder_attention=BOTH, decoder_attention=dataclasses.replace(BOTH, patterns=("Causal()",))
     ),
     "synthesizer": dataclasses.replace(
         BASE, encoder_attention=BOTH, decoder_attention=dataclasses.replace(BOTH, patterns=("Causal()",))
@@ -160,6 +191,11 @@ def test_padding_takes_no_room_of_experts():
         ({"experts": Experts(number=4, every=3)}, "no layer of 2 is a mixture where every=3"),
         ({"experts": Experts(number=4), "ff_dropout": 0.1}, "ff_dropout must be 0 with experts, got 0.1"),
         ({"heads": 3}, "heads must divide width where head_size is None, got heads=3, width=16"),
+        (
+            {"positions": RelativeBuckets(), "decoder_attention": AdaptivelySparse()},
+            "decoder_attention cannot be AdaptivelySparse with RelativeBuckets",
+        ),
+        ({"experts": Experts(number=4), "ff_network": "gated"}, "ff_network must be 'plain' with experts, got 'gated'"),
         ({"head_size": 0}, "head_size must be at least 1, or None; got 0"),
     ],
 )
