@@ -32,6 +32,11 @@ class PairExperiment(Recipe):
         """The model's form."""
         return seq2seq_of(self.model)
 
+    @property
+    def learned_pieces(self) -> int:
+        """Pieces of words that are learned where there are none yet: as many as the model has tokens."""
+        return self.model.vocab
+
     def parametrised(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that its parameters depend on."""
         return {k: v for k, v in model.items() if k != "remat"}

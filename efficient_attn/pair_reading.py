@@ -9,6 +9,7 @@ import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.models import Seq2SeqConfig, seq2seq_of
+from efficient_attn.tasks.routed_translation import RoutedTranslation
 from efficient_attn.tasks.translation import Translation
 
 
@@ -38,7 +39,10 @@ class PairReading:
 
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
-        return {"objective": Translation(seq2seq_of(self.model), self.label_smoothing, training.Mean)}
+        form = seq2seq_of(self.model)
+        if self.model.experts is not None:
+            return {"objective": RoutedTranslation(form, self.label_smoothing, training.Mean, self.model)}
+        return {"objective": Translation(form, self.label_smoothing, training.Mean)}
 
     def constraint(self) -> None:
         """Parameters may have any value."""

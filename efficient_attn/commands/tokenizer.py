@@ -16,7 +16,7 @@ class Args:
     """Which config, and where the pieces go."""
 
     config: Annotated[str, tyro.conf.Positional]
-    """A config of an encoder-decoder: pieces are learned from its training split, as many as the model's vocabulary has."""
+    """A config of an encoder-decoder: pieces are learned from its training split, as many as it says."""
     out: Path | None = None
     """The ``.model`` file to write; default: the one that the config reads."""
 
@@ -33,7 +33,7 @@ def main(args: Args) -> None:
     if file.exists():
         raise FileExistsError(f"{file} is there already: remove it, or name another by --out")
     pairs = config.source.sentences("train")
-    pieces = subwords.fit(pairs, config.model.vocab)
+    pieces = subwords.fit(pairs, config.learned_pieces)
     pieces.save(file)
     report = {"file": str(file), "pieces": len(pieces), "kind": subwords.kind, "digest": pieces.digest}
     print(json.dumps(report | {"data": pairs.description}))

@@ -32,10 +32,12 @@ from efficient_attn.data.pairs import Lines, Pairs, PairSource, ParallelText
 from efficient_attn.data.palette import Palette, PaletteImages, fit_palette, load_palette
 from efficient_attn.data.permuting import ByteWords, SingleTokens, Units, permuted, told_tokens
 from efficient_attn.data.source import Location, Source
+from efficient_attn.data.span_corruption import SpanCorruption, corrupted
 from efficient_attn.data.splits import SPLITS, Split, SplitFractions
 from efficient_attn.data.squad import Question, Questions, SQuAD
 from efficient_attn.data.standard_library import StandardLibrary
 from efficient_attn.data.stream import TokenStream, Unit
+from efficient_attn.data.subword_text import SubwordText
 from efficient_attn.data.subwords import SentencePieces, SubwordPairs, Subwords, Texts, TokenPairs
 from efficient_attn.data.text_files import TextFiles
 from efficient_attn.data.text_pieces import EncodedTexts, Pieces, padded
@@ -92,10 +94,12 @@ __all__ = [
     "SentencePieces",
     "SingleTokens",
     "Source",
+    "SpanCorruption",
     "Split",
     "SplitFractions",
     "StandardLibrary",
     "SubwordPairs",
+    "SubwordText",
     "Subwords",
     "TFDSImages",
     "TFDSLabelled",
@@ -115,6 +119,7 @@ __all__ = [
     "Window",
     "Words",
     "by_length",
+    "corrupted",
     "evaluation_batches",
     "every_example",
     "fit_palette",

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8, UInt16, UInt32
 
-Unit = Literal["byte", "word", "pixel", "colour", "sample", "symbol"]
+Unit = Literal["byte", "word", "piece", "pixel", "colour", "sample", "symbol"]
 
 # Bounds the memory that scanning a memory-mapped file of gigabytes takes.
 _SCAN_BYTES = 1 << 24
@@ -30,7 +30,8 @@ class TokenStream:
     given: int = 0
     """Tokens at the start of each record that are neither learned nor scored."""
     unit: Unit = "byte"
-    """What a token is: a byte or word of text, a channel of a pixel, its colour, a sample of sound, a symbol of a made-up task."""
+    """What a token is: a byte, a word or a piece of a word of text, a channel of a pixel, its colour, a sample of sound, a symbol
+    of a made-up task."""
     raw_bytes: int | None = None
     """Bytes of what the tokens stand for; None: as many as there are tokens."""
     description: str

@@ -95,7 +95,7 @@ class Decoder(nnx.Module):
                 return AttentionBlock(attention(place, rngs), **norms, rngs=rngs)
             if unit == "f":
                 return FeedForwardBlock(feedforward(rngs), **norms, rngs=rngs)
-            if config.experts is not None and (place + 1) % config.experts.every == 0:
+            if config.experts is not None and config.experts.at(place):
                 mixture = MoE(config.experts, *sizes, rngs=rngs)
                 return RoutedBlock(attention(place, rngs), mixture, **norms, rngs=rngs)
             return Block(attention(place, rngs), feedforward(rngs), **norms, rngs=rngs)

@@ -1,7 +1,6 @@
 """What a decoder is made of: its sizes, its attention, and which choices go together."""
 
 import dataclasses
-import math
 from typing import Literal
 
 from efficient_attn.nn.banded_embedding import Bands
@@ -10,7 +9,7 @@ from efficient_attn.nn.embedding import NoPositions, PositionOf, Positions, Rota
 from efficient_attn.nn.feedforward import Activation
 from efficient_attn.nn.initializers import Scheme
 from efficient_attn.nn.mechanisms import MODULES, Mechanism, Relative, Sparse, check_causal
-from efficient_attn.nn.moe import Experts
+from efficient_attn.nn.moe import Experts, cycle_of
 from efficient_attn.nn.norm import NormKind
 from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.stack import Remat
@@ -146,8 +145,8 @@ class DecoderConfig:
                 raise ValueError(
                     "a reversible stack, and one with adaptive spans, has its sublayers in turn: order must be None"
                 )
-        if self.experts is not None and self.depth < self.experts.every:
-            raise ValueError(f"no layer of {self.depth} is a mixture where every={self.experts.every}")
+        if self.experts is not None:
+            self.experts.layers(self.depth)
         mixable = (self.residual, self.ff_stretch, self.order) == ("plain", None, None) and type(
             self.attention
         ) in MODULES
@@ -165,9 +164,7 @@ class DecoderConfig:
     @property
     def cycle(self) -> tuple[Pattern, ...]:
         """The patterns of the layers, as often as it takes until mixtures of experts repeat too."""
-        patterns = self.attention.parsed()
-        every = 1 if self.experts is None else self.experts.every
-        return patterns * (math.lcm(len(patterns), every) // len(patterns))
+        return cycle_of(self.attention.parsed(), self.experts)
 
     @property
     def streams(self) -> int:
@@ -177,7 +174,7 @@ class DecoderConfig:
     @property
     def mixtures(self) -> int:
         """Layers that are mixtures of experts."""
-        return 0 if self.experts is None else self.depth // self.experts.every
+        return 0 if self.experts is None else self.experts.layers(self.depth)
 
     @property
     def query_width(self) -> int:

@@ -31,6 +31,8 @@ _DIMENSIONS: Mapping[str, str] = MappingProxyType(
         "relative/kernel": "DN",
         "expand/kernel": "EDF",
         "expand/bias": "F",
+        "gate/kernel": "DF",
+        "gate/bias": "F",
         "contract/kernel": "EFD",
         "embedding/tokens": "VD",
         "target/tokens": "VD",

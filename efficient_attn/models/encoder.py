@@ -17,25 +17,15 @@ from jaxtyping import Array, Bool, Float, Int
 from efficient_attn.models.encoder_heads import HEADS, POOLED, HeadName, Pooler, without_question
 from efficient_attn.nn.bigbird_attention import BigBird
 from efficient_attn.nn.dropout import drop
-from efficient_attn.nn.encoder_attention import BucketedBias
 from efficient_attn.nn.encoder_block import EncoderBlock
 from efficient_attn.nn.encoder_mechanisms import ENCODER_MODULES, EncoderMechanism, common_projection, default_globals
 from efficient_attn.nn.feedforward import Activation, FeedForward
 from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.relative_buckets import BucketedBias, RelativeBuckets
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.stack import Remat, Stack
 from efficient_attn.nn.text_embedding import TextEmbedding, TextPositions, check_inside
 from efficient_attn.precision import Precision
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RelativeBuckets:
-    """Scores have a learned bias for each bucket of offsets, the same in all layers, as in MPNet."""
-
-    buckets: int = 32
-    """Of both directions together."""
-    longest: int = 128
-    """The offset from which on all share a bucket."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,7 +153,7 @@ class Encoder(nnx.Module):
         self.relative = (
             None
             if relative is None
-            else BucketedBias(relative.buckets, relative.longest, config.heads, init, rngs=rngs)
+            else BucketedBias(relative, config.heads, init.position(config.heads, 1), rngs=rngs)
         )
         sizes = config.width, config.heads
         self.projection = common_projection(config.attention, *sizes, init, config.precision, rngs)

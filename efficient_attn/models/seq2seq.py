@@ -1,9 +1,12 @@
-"""The encoder-decoder Transformer, with any of the attentions of ``nn/seq2seq_mechanisms.py`` at its three places.
+"""The encoder-decoder Transformer, with any of the attentions of ``nn/seq2seq_mechanisms.py`` at its three places,
+and with mixtures of experts.
 
 References:
   Vaswani et al., "Attention Is All You Need", 2017, section 3; its released code, and the translation example of Flax.
   Correia, Niculae, Martins, "Adaptively Sparse Transformers", 2019 (entmax at all three places).
   Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020 (self-attentions alone).
+  Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020 (T5: buckets of offsets).
+  Lepikhin et al., "GShard: Scaling Giant Models with Conditional Computation and Automatic Sharding", 2020 (experts).
 """
 
 import dataclasses
@@ -20,11 +23,14 @@ from efficient_attn.models.sequence import Sequence
 from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.cache import Cache, cache_for, slots
 from efficient_attn.nn.dropout import drop
-from efficient_attn.nn.feedforward import FeedForward
+from efficient_attn.nn.feedforward import NETWORKS, FeedForward
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.nn.norm import make_norm
+from efficient_attn.nn.moe import MoE, Routed, cycle_of
+from efficient_attn.nn.norm import Norm, make_norm
 from efficient_attn.nn.pair_embedding import PairEmbedding
+from efficient_attn.nn.relative_buckets import BucketedBias, Directions, RelativeBuckets
+from efficient_attn.nn.routed_text_block import RoutedCrossBlock, RoutedTextBlock, Seen, add_among, add_over
 from efficient_attn.nn.seq2seq_mechanisms import CROSS_MODULES, OWN_MODULES
 from efficient_attn.nn.stack import Caches, Stack
 from efficient_attn.nn.text_block import CrossBlock, Rates, TextBlock
@@ -71,13 +77,17 @@ class Seq2Seq(nnx.Module):
             rngs=nnx.Rngs(embedding_key),
         )
         sides = (
-            (_encoder_block(config), config.encoder_depth, config.encoder_attention.parsed(), encoder_key),
-            (_decoder_block(config), config.decoder_depth, config.decoder_attention.parsed(), decoder_key),
+            (_encoder_block(config), config.encoder_depth, config.encoder_attention, encoder_key),
+            (_decoder_block(config), config.decoder_depth, config.decoder_attention, decoder_key),
         )
-        self.encoder, self.decoder = (Stack(make, depth, cycle, config.remat, k) for make, depth, cycle, k in sides)
+        self.encoder, self.decoder = (
+            Stack(make, depth, cycle_of(attention.parsed(), config.experts), config.remat, k)
+            for make, depth, attention, k in sides
+        )
         rngs = nnx.Rngs(norm_key)
-        norm = lambda: make_norm("layer", config.width, config.norm_epsilon, rngs)  # noqa: E731
+        norm = lambda: make_norm(config.norm_kind, config.width, config.norm_epsilon, rngs)  # noqa: E731
         self.encoder_norm, self.decoder_norm = (norm(), norm()) if config.norm == "pre" else (None, None)
+        self.encoder_bias, self.decoder_bias = _bias(config, "both", rngs), _bias(config, "earlier", rngs)
 
     def __call__(self, source: Sequence, target: Sequence, key: jax.Array | None = None) -> Float[Array, "B T V"]:
         """Logits of every target token given its source and the tokens before it, float32.
@@ -97,26 +107,38 @@ class Seq2Seq(nnx.Module):
 
     def encode(self, source: Sequence, key: jax.Array | None = None) -> Float[Array, "B S D"]:
         """What the encoder makes of sources, float32; arguments as in ``__call__``."""
+        return self._encoded(source, key)[0]
+
+    def _encoded(self, source: Sequence, key: jax.Array | None) -> Seen:
+        """``encode``, and what was seen of routing."""
         self.config.check_length(source.tokens.shape[1], "source")
         keys = (None, None) if key is None else jax.random.split(key)
-        given = _given(source)
+        given = _given(source, self.encoder_bias)
         x = drop(self.embedding.of_source(source.tokens, source.positions), self.rates.features, keys[0])
-        each = lambda block, pattern, x, key: block(x, pattern, given, self.rates, key)  # noqa: E731
-        x = self.encoder.run(x, keys[1], each)
-        return x if self.encoder_norm is None else self.encoder_norm(x)
+        each = lambda block, pattern, state, key: add_among(state, block, pattern, given, self.rates, key)  # noqa: E731
+        x, seen = self.encoder.run((x, self._unseen()), keys[1], each)
+        return self._end(x, self.encoder_norm, keys[1]), seen
 
     def hidden(self, source: Sequence, target: Sequence, key: jax.Array | None = None) -> Float[Array, "B T D"]:
         """What ``logits`` makes the logits of; arguments as in ``__call__``."""
+        return self.routed(source, target, key)[0]
+
+    def routed(
+        self, source: Sequence, target: Sequence, key: jax.Array | None = None
+    ) -> tuple[Float[Array, "B T D"], tuple[Routed | None, Routed | None]]:
+        """``hidden``, and what was seen of routing in encoder and decoder: None without experts. Padding is not routed."""
         self.config.check_length(target.tokens.shape[1], "target")
         if len(source.tokens) != len(target.tokens):
             raise ValueError(f"source and target need as many rows, got {len(source.tokens)} and {len(target.tokens)}")
         keys = (None, None, None) if key is None else jax.random.split(key, 3)
-        encoded = self.encode(source, keys[0])
-        given, segments = _given(target), (target.segments, source.segments)
+        encoded, in_encoder = self._encoded(source, keys[0])
+        given, segments = _given(target, self.decoder_bias), (target.segments, source.segments)
         x = self.embedding.of_target(shifted(target, self.config.bos_token), target.positions)
         x = drop(x, self.rates.features, keys[1])
-        each = lambda block, pattern, x, key: block.over(x, pattern, given, encoded, segments, self.rates, key)  # noqa: E731
-        return self._ended(self.decoder.run(x, keys[2], each))
+        looked = (given, encoded, segments, self.rates)
+        each = lambda block, pattern, state, key: add_over(state, block, pattern, *looked, key)  # noqa: E731
+        x, in_decoder = self.decoder.run((x, self._unseen()), keys[2], each)
+        return self._end(x, self.decoder_norm, keys[2]), (in_encoder, in_decoder)
 
     def logits(self, hidden: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Scores of all tokens, float32, from the end of the residual stream."""
@@ -152,26 +174,32 @@ class Seq2Seq(nnx.Module):
           length: as in ``init_cache``.
 
         Returns:
-          Logits, equal to that row of ``__call__``, and the new cache.
+          Logits, equal to that row of ``__call__`` (with experts: where they had room for every choice), and the new cache.
 
-        Cost: a product with each parameter of the decoder, and attention over the cache's slots and over the source.
+        Cost: a product with each parameter of the decoder, all experts included; attention over the cache's slots and the source.
         """
         x = self.embedding.of_target(token[:, None], jnp.full((token.shape[0], 1), position, jnp.int32))
-        sources = caches.segments
+        sources, bias = caches.segments, None if self.decoder_bias is None else self.decoder_bias(length)
         # A source that is all padding shows nothing, as in training.
         asking = jnp.ones((sources.shape[0], token.shape[0] // sources.shape[0]), sources.dtype)
 
         def each(block, x, pattern, kept, position, slot):
             cache, memory = kept
-            return block.step_over(x, pattern, cache, position, slot, memory, (asking, sources))
+            return block.step_over(x, pattern, cache, position, slot, memory, (asking, sources), bias)
 
         now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.decoder.patterns)
         both = tuple([*zip(a, b, strict=True)] for a, b in zip(caches.own, caches.memory, strict=True))
         x, own = self.decoder.step_each(each, x, both, position, now)
-        return self.logits(self._ended(x))[:, 0], dataclasses.replace(caches, own=own)
+        return self.logits(self._end(x, self.decoder_norm, None))[:, 0], dataclasses.replace(caches, own=own)
 
-    def _ended(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        return x if self.decoder_norm is None else self.decoder_norm(x)
+    def _unseen(self) -> Routed | None:
+        """Sums of routing before the first layer."""
+        return None if self.config.experts is None else Routed.nothing(self.config.experts.number)
+
+    def _end(self, x: Float[Array, "B T D"], norm: Norm | None, key: jax.Array | None) -> Float[Array, "B T D"]:
+        """The end of a stack; ``key`` is the stack's own."""
+        x = x if norm is None else norm(x)
+        return drop(x, self.config.end_dropout, None if key is None else jax.random.fold_in(key, 1))
 
 
 def shifted(target: Sequence, bos: int) -> Int[Array, "B T"]:
@@ -179,27 +207,44 @@ def shifted(target: Sequence, bos: int) -> Int[Array, "B T"]:
     return jnp.where(target.positions == 0, bos, jnp.roll(target.tokens, 1, axis=1))
 
 
-def _given(texts: Sequence) -> Given:
-    return Given(segments=texts.segments, positions=texts.positions)
+def _given(texts: Sequence, bias: BucketedBias | None) -> Given:
+    spread = None if bias is None else bias(texts.tokens.shape[1])
+    return Given(segments=texts.segments, positions=texts.positions, bias=spread)
+
+
+def _bias(config: Seq2SeqConfig, directions: Directions, rngs: nnx.Rngs) -> BucketedBias | None:
+    if not isinstance(config.positions, RelativeBuckets):
+        return None
+    draw = Initialization(config.initialization, 1).position(config.width, 1)
+    return BucketedBias(config.positions, config.heads, draw, directions=directions, rngs=rngs)
 
 
 def _attention(config: Seq2SeqConfig, make: Callable[..., Any], init: Initialization, rngs: nnx.Rngs) -> Attention:
-    sizes = (config.width, config.heads, config.heads, config.width)
-    return make(*sizes, init, config.precision, bias=config.attention_bias, rngs=rngs)
+    sizes = (config.width, config.heads, config.heads, config.heads_width)
+    formats = {"value_width": config.heads_width, "bias": config.attention_bias}
+    formats["scale"] = None if config.products == "scaled" else 1.0
+    return make(*sizes, init, config.precision, **formats, rngs=rngs)
 
 
-def _feedforward(config: Seq2SeqConfig, init: Initialization, rngs: nnx.Rngs) -> FeedForward:
-    return FeedForward(config.width, config.ff_width, config.activation, init, config.precision, rngs=rngs)
+def _feedforward(config: Seq2SeqConfig, place: int, init: Initialization, rngs: nnx.Rngs) -> FeedForward | MoE:
+    sizes = (config.width, config.ff_width, config.activation, init, config.precision)
+    if config.experts is not None and config.experts.at(place):
+        return MoE(config.experts, *sizes, rngs=rngs)
+    return NETWORKS[config.ff_network](*sizes, bias=config.ff_bias, rngs=rngs)
+
+
+def _norms(config: Seq2SeqConfig) -> dict[str, Any]:
+    return {"epsilon": config.norm_epsilon, "norm_kind": config.norm_kind}
 
 
 def _encoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], TextBlock]:
     init, kind = Initialization(config.initialization, config.encoder_depth), config.encoder_attention
 
     def make(place: int, rngs: nnx.Rngs) -> TextBlock:
-        del place
         attention = _attention(config, OWN_MODULES[type(kind)](kind), init, rngs)
-        parts = (attention, _feedforward(config, init, rngs))
-        return TextBlock(*parts, config.norm, config.width, epsilon=config.norm_epsilon, rngs=rngs)
+        network = _feedforward(config, place, init, rngs)
+        block = RoutedTextBlock if isinstance(network, MoE) else TextBlock
+        return block(attention, network, config.norm, config.width, **_norms(config), rngs=rngs)
 
     return make
 
@@ -209,10 +254,10 @@ def _decoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], CrossBloc
     own, cross = config.decoder_attention, config.cross_attention
 
     def make(place: int, rngs: nnx.Rngs) -> CrossBlock:
-        del place
         attention = _attention(config, OWN_MODULES[type(own)](own), init, rngs)
         look = _attention(config, CROSS_MODULES[type(cross)](cross), init, rngs)
-        parts = (attention, look, _feedforward(config, init, rngs))
-        return CrossBlock(*parts, config.norm, config.width, epsilon=config.norm_epsilon, rngs=rngs)
+        network = _feedforward(config, place, init, rngs)
+        block = RoutedCrossBlock if isinstance(network, MoE) else CrossBlock
+        return block(attention, look, network, config.norm, config.width, **_norms(config), rngs=rngs)
 
     return make

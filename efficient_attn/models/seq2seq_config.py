@@ -1,13 +1,17 @@
 """What an encoder-decoder Transformer is made of: its sizes, its three attentions, and what published recipes differ in."""
 
 import dataclasses
+from typing import Literal
 
 from efficient_attn.nn.block import NormPlace
 from efficient_attn.nn.embedding import SinusoidalPositions, TablePositions
-from efficient_attn.nn.feedforward import Activation
+from efficient_attn.nn.feedforward import Activation, Network
 from efficient_attn.nn.initializers import Scheme
 from efficient_attn.nn.mechanisms import AdaptivelySparse
+from efficient_attn.nn.moe import Experts
+from efficient_attn.nn.norm import NormKind
 from efficient_attn.nn.pair_embedding import Sharing
+from efficient_attn.nn.relative_buckets import RelativeBuckets
 from efficient_attn.nn.seq2seq_mechanisms import SeqMechanism, check_cross, check_own
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.stack import Remat
@@ -31,6 +35,8 @@ class Seq2SeqConfig:
     | ``positions.layout`` | interleaved | halves | halves |
     | ``initialization`` | not said | unit_scaling | glorot |
     | ``source_vector`` | False | True | False |
+
+    T5 is one of these models too: ``t5`` of ``models/t5.py`` says with which choices.
     """
 
     vocab: int
@@ -40,6 +46,10 @@ class Seq2SeqConfig:
     ff_width: int = 2048
     """Size of the feed-forwards' hidden layer."""
     heads: int = 8
+    head_size: int | None = None
+    """Features of a head; None: ``width // heads``."""
+    experts: Experts | None = None
+    """Layers of both stacks whose feed-forward network is a mixture of experts; None: none is."""
     encoder_depth: int = 6
     decoder_depth: int = 6
     longest: int = 1024
@@ -50,23 +60,34 @@ class Seq2SeqConfig:
     """How the tokens of a target see those before them."""
     cross_attention: Sparse | AdaptivelySparse = dataclasses.field(default_factory=lambda: Sparse(patterns=("Full()",)))
     """How the tokens of a target see those of its source: all of them, with the weights that the type chooses."""
+    products: Literal["scaled", "plain"] = "scaled"
+    """Products of queries and keys are divided by the root of a head's size, or stay as they are, as in T5, which draws smaller
+    queries."""
     attention_bias: bool = False
     """Whether the projections of the attentions add one."""
     norm: NormPlace = "post"
     """Where norms are; "pre" has one more at the end of each stack."""
+    norm_kind: NormKind = "layer"
     norm_epsilon: float = 1e-6
-    positions: SinusoidalPositions | TablePositions = dataclasses.field(
+    positions: SinusoidalPositions | TablePositions | RelativeBuckets = dataclasses.field(
         default_factory=lambda: SinusoidalPositions(layout="interleaved")
     )
+    """Added to the tokens; or a bias of the scores by buckets of offsets, one table for each stack."""
     embedding: Scaling = "scaled"
     sharing: Sharing = "all"
-    """Which of source tokens, target tokens and logits have one table: all three, the last two, or none."""
+    """Which of source tokens, target tokens and logits have one table: all three, the first two, the last two, or none."""
     source_vector: bool = False
     """Whether a learned vector is added to all source tokens: tensor2tensor's embedding of the target space."""
     activation: Activation = "relu"
+    ff_bias: bool = True
+    """Whether the feed-forwards add one."""
+    ff_network: Network = "plain"
+    """Whether a second projection multiplies the feed-forwards' hidden features."""
     initialization: Scheme = "glorot"
     dropout: float = 0.1
     """Probability of dropping a feature of a sublayer's output, and of the embeddings."""
+    end_dropout: float = 0.0
+    """Probability of dropping a feature of what either stack ends with, after its last norm."""
     attention_dropout: float = 0.0
     """Probability of dropping an attention weight."""
     ff_dropout: float = 0.0
@@ -86,15 +107,44 @@ class Seq2SeqConfig:
         for name in ("vocab", "width", "ff_width", "heads", "encoder_depth", "decoder_depth", "longest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("dropout", "attention_dropout", "ff_dropout"):
+        for name in ("dropout", "end_dropout", "attention_dropout", "ff_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         for name in ("pad_token", "bos_token", "eos_token"):
             if not 0 <= getattr(self, name) < self.vocab:
                 raise ValueError(f"{name} must be a token of the vocabulary of {self.vocab}, got {getattr(self, name)}")
-        if self.width % self.heads:
-            raise ValueError(f"heads must divide width, got heads={self.heads}, width={self.width}")
+        if self.head_size is None and self.width % self.heads:
+            raise ValueError(
+                f"heads must divide width where head_size is None, got heads={self.heads}, width={self.width}"
+            )
+        if self.head_size is not None and self.head_size < 1:
+            raise ValueError(f"head_size must be at least 1, or None; got {self.head_size}")
+        self._check_experts()
+        self._check_positions()
         self._check_lengths()
+
+    def _check_experts(self) -> None:
+        if self.experts is None:
+            return
+        for depth in (self.encoder_depth, self.decoder_depth):
+            self.experts.layers(depth)
+        if self.ff_network != "plain":
+            raise ValueError(
+                f"experts are plain networks: ff_network must be 'plain' with experts, got {self.ff_network!r}"
+            )
+        if self.ff_dropout:
+            raise ValueError(
+                f"experts drop none of their hidden features: ff_dropout must be 0 with experts, got {self.ff_dropout}"
+            )
+
+    def _check_positions(self) -> None:
+        if not isinstance(self.positions, RelativeBuckets):
+            return
+        for name in ("encoder_attention", "decoder_attention"):
+            if isinstance(getattr(self, name), AdaptivelySparse):
+                raise ValueError(
+                    f"entmax adds no bias to its scores: {name} cannot be AdaptivelySparse with RelativeBuckets"
+                )
 
     def _check_lengths(self) -> None:
         if self.positions.length is not None and self.positions.length < self.longest:
@@ -110,6 +160,11 @@ class Seq2SeqConfig:
                     raise ValueError(
                         f"a PerHead pattern of {name} needs one for each of {self.heads} heads, got {len(pattern.patterns)}"
                     )
+
+    @property
+    def heads_width(self) -> int:
+        """Size of all heads together."""
+        return self.width if self.head_size is None else self.heads * self.head_size
 
     def check_length(self, tokens: int, what: str) -> None:
         """A ValueError if a source or a target is longer than the model takes."""

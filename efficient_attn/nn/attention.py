@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from efficient_attn.kernels import attend
+from efficient_attn.kernels import RelativeBias, attend
 from efficient_attn.nn.cache import AnyCache, Cache, empty_cache
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
@@ -89,6 +89,11 @@ def lying(pattern: Pattern, given: Given) -> dict[str, Any]:
     return {**where, "query_positions": given.positions, "key_positions": given.positions}
 
 
+def biased(bias: RelativeBias | None) -> dict[str, Any]:
+    """A bias of the scores, as ``attend`` takes it, or none."""
+    return {} if bias is None else {"bias": bias}
+
+
 def dropping(rate: float, key: jax.Array | None) -> dict[str, Any]:
     """Dropout of attention weights, as ``attend`` takes it; ``key`` None is without."""
     return {} if key is None or rate == 0.0 else {"dropout_rate": rate, "dropout_key": key}
@@ -116,6 +121,7 @@ class SelfAttention(Attention):
       rotary: base of rotary positions, or None.
       value_width: size of all value heads together, were there as many as query heads; None: ``width``.
       bias: whether the projections add one.
+      scale: of the products; None: ``1 / sqrt(H)``.
       rngs: randomness of the initial parameters.
     """
 
@@ -134,13 +140,14 @@ class SelfAttention(Attention):
         rotary: float | None = None,
         value_width: int | None = None,
         bias: bool = True,
+        scale: float | None = None,
         rngs: nnx.Rngs,
     ):
-        self.heads, self.key_heads, self.rotary = heads, key_heads, rotary
+        self.heads, self.key_heads, self.rotary, self.scale = heads, key_heads, rotary, scale
         value_width = width if value_width is None else value_width
         self.sizes = (qk_width // heads, value_width // heads)
         project = linear(precision, bias, rngs)
-        self.query = project(width, qk_width, kernel_init=init.weight(width))
+        self.query = project(width, qk_width, kernel_init=init.query(width, self.sizes[0]))
         self.key = project(width, self.sizes[0] * key_heads, kernel_init=init.weight(width))
         self.value = project(width, self.sizes[1] * key_heads, kernel_init=init.weight(width))
         self.output = project(value_width, width, kernel_init=init.residual(value_width))
@@ -178,7 +185,7 @@ class SelfAttention(Attention):
         """
         # Products of rotated tokens depend on offsets only: slots do as well as positions.
         query, keys, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
-        where = {"key_mask": given.key_mask, "query_spec": on_mesh(HEADS)}
+        where = {"key_mask": given.key_mask, "query_spec": on_mesh(HEADS), **biased(given.bias)}
         return self._back(
             self._mix(query, keys, value, pattern, **where, **lying(pattern, given), **dropping(dropout, key))
         )
@@ -210,9 +217,15 @@ class SelfAttention(Attention):
         return self._back(self._mix(query, keys, value, Full(), **where, **dropping(dropout, key)))
 
     def step(
-        self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
+        self,
+        x: Float[Array, "B 1 D"],
+        pattern: Pattern,
+        cache: Cache,
+        position: Int[Array, ""],
+        slot: Int[Array, ""],
+        bias: RelativeBias | None = None,
     ) -> tuple[Float[Array, "B 1 D"], Cache]:
-        """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
+        """One token at ``position`` over what the cache holds, itself included; equal to that row of ``among``."""
         query, key, value = self._project(x, position[None])
         cache = cache.write(slot, position, key, value)
         seen = cache.seen(slot)
@@ -225,12 +238,13 @@ class SelfAttention(Attention):
             query_positions=position[None],
             key_positions=seen.positions,
             key_mask=written,
+            **biased(bias),
         )
         return self._back(mixed), cache
 
     def _mix(self, query: jax.Array, key: jax.Array, value: jax.Array, pattern: Pattern, **tokens: Any) -> jax.Array:
         """What the heads take from the keys; ``tokens`` says which keys there are and where they lie."""
-        return attend(query, key, value, pattern, **tokens)
+        return attend(query, key, value, pattern, **{"scale": self.scale} | tokens)
 
     def _project(self, x: Float[Array, "B T D"], positions: Int[Array, " T"]):
         query = split_heads(self.query(x), self.heads)

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.relative_buckets import RelativeBuckets
 from efficient_attn.ops.positions import interleaved_sinusoids, mixed_radix, sinusoids
 
 
@@ -170,7 +171,9 @@ class Embedding(nnx.Module):
         return embed_positions(self.positions, self.tables, positions, self.width)
 
 
-def position_tables(positions: Positions, width: int, init: Initialization, rngs: nnx.Rngs) -> list[nnx.Param]:
+def position_tables(
+    positions: Positions | RelativeBuckets, width: int, init: Initialization, rngs: nnx.Rngs
+) -> list[nnx.Param]:
     """The learned tables of a scheme; none where it has none.
 
     Raises:
@@ -189,7 +192,7 @@ def position_tables(positions: Positions, width: int, init: Initialization, rngs
 
 
 def embed_positions(
-    scheme: Positions, tables: Sequence[Any], positions: Int[Array, "*shape"], width: int
+    scheme: Positions | RelativeBuckets, tables: Sequence[Any], positions: Int[Array, "*shape"], width: int
 ) -> Float[Array, "*shape D"]:
     """The embedding of each position, 0 where a scheme has none."""
     if isinstance(scheme, TablePositions | AxialPositions):

@@ -9,14 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from efficient_attn.kernels import RelativeBias, attend
 from efficient_attn.nn.attention import join_heads, linear, split_heads
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.ops.positions import relative_buckets
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.precision import Precision
 from efficient_attn.sharding import HEADS, on_mesh
@@ -98,25 +96,3 @@ class EncoderAttention(nnx.Module):
         keys, value = (split_heads(project(seen), self.heads) for project in (self.key, self.value))
         dropped: dict[str, Any] = {} if key is None else {"dropout_rate": self.dropout, "dropout_key": key}
         return self.output(join_heads(over(query, keys, value, query_spec=on_mesh(HEADS), **dropped)))
-
-
-class BucketedBias(nnx.Module):
-    """A bias of the attention scores, learned for each head and bucket of offsets; all layers share one.
-
-    Args:
-      buckets: of ``relative_buckets``.
-      longest: the same.
-      heads: of the attention.
-      init: standard deviations.
-      rngs: randomness of the initial parameters.
-    """
-
-    def __init__(self, buckets: int, longest: int, heads: int, init: Initialization, *, rngs: nnx.Rngs):
-        self.longest = longest
-        self.table = nnx.Param(init.position(heads, 1)(rngs.params(), (buckets, heads)))
-
-    def __call__(self, tokens: int) -> RelativeBias:
-        """The bias of a text of so many tokens: a column for each offset, never one for each pair."""
-        offsets = np.arange(1 - tokens, tokens)
-        rows = relative_buckets(offsets, self.table.shape[0], self.longest)
-        return RelativeBias(self.table[...][rows].T, first=1 - tokens)

@@ -46,4 +46,4 @@ class EntmaxAttention(SelfAttention):
         # Heads and batch are partitioned by the compiler: there is no kernel to map over shards.
         if tokens.pop("query_spec", None) is not None:
             refuse_sharded_sequence("entmax attention")
-        return entmax_attention(query, key, value, pattern, self.alphas(), **tokens)
+        return entmax_attention(query, key, value, pattern, self.alphas(), scale=self.scale, **tokens)

@@ -1,8 +1,9 @@
 """The position-wise network between attentions."""
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from efficient_attn.nn.stretches import over_stretches
 from efficient_attn.precision import Precision
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "relu"]
+Network = Literal["plain", "gated"]
+"""``FeedForward`` or ``GatedFeedForward``."""
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
@@ -62,5 +65,36 @@ class FeedForward(nnx.Module):
         """The network on every token alike, with dropout of its hidden features; ``key`` None is without."""
         if self.stretch is not None and key is not None and dropout:
             raise ValueError(f"dropout of hidden features needs all tokens at once, got stretch={self.stretch}")
-        network = lambda x: self.contract(drop(ACTIVATIONS[self.activation](self.expand(x)), dropout, key))  # noqa: E731
+        network = lambda x: self.contract(drop(self._hidden(x), dropout, key))  # noqa: E731
         return over_stretches(network, self.stretch, x)
+
+    def _hidden(self, x: Float[Array, "B T D"]) -> Float[Array, "B T F"]:
+        return ACTIVATIONS[self.activation](self.expand(x))
+
+
+class GatedFeedForward(FeedForward):
+    """``W2 (f(W1 x) * V x)``; arguments and biases as of ``FeedForward``.
+
+    Reference:
+      Shazeer, "GLU Variants Improve Transformer", 2020, section 2.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: Activation,
+        init: Initialization,
+        precision: Precision,
+        **options: Any,
+    ):
+        super().__init__(width, hidden, activation, init, precision, **options)
+        project = functools.partial(nnx.Linear, use_bias=self.expand.use_bias, rngs=options["rngs"])
+        formats = {"dtype": self.expand.dtype, "param_dtype": self.expand.param_dtype}
+        self.gate = project(width, hidden, kernel_init=init.expand(width), **formats)
+
+    def _hidden(self, x: Float[Array, "B T D"]) -> Float[Array, "B T F"]:
+        return super()._hidden(x) * self.gate(x)
+
+
+NETWORKS: Mapping[str, type[FeedForward]] = MappingProxyType({"plain": FeedForward, "gated": GatedFeedForward})

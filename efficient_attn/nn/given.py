@@ -5,6 +5,7 @@ import dataclasses
 import jax
 from jaxtyping import Array, Bool, Int
 
+from efficient_attn.kernels import RelativeBias
 from efficient_attn.ops.lsh import Rotations
 
 
@@ -19,6 +20,8 @@ class Given:
     """Which text each token belongs to; tokens see those of their own text only."""
     positions: Int[Array, "B T"] | None = None
     """Of each token within its text; None: its slot in the row."""
+    bias: RelativeBias | None = None
+    """Of the scores, by offset."""
     rotations: Rotations | None = None
     """Of LSH attention, instead of drawn ones."""
 

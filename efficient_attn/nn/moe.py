@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float
 from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops import routing
+from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.precision import Precision
 from efficient_attn.sharding import ROWS, constrain, fitting
 
@@ -76,6 +77,20 @@ class Experts:
         """Experts that a token asks for."""
         return 2 if self.router == "top2" else 1
 
+    def at(self, place: int) -> bool:
+        """Whether the layer at a place is a mixture."""
+        return (place + 1) % self.every == 0
+
+    def layers(self, depth: int) -> int:
+        """Mixtures of a stack.
+
+        Raises:
+          ValueError: if there are none.
+        """
+        if depth < self.every:
+            raise ValueError(f"no layer of {depth} is a mixture where every={self.every}")
+        return depth // self.every
+
     def groups(self, tokens: int) -> tuple[int, int]:
         """Groups of a row of ``tokens``, and the tokens of each; the last may end in padding."""
         size = min(self.group, tokens)
@@ -105,13 +120,20 @@ class Routed(NamedTuple):
         return cls(zero, zero, jnp.zeros(experts, jnp.float32), zero)
 
 
+def cycle_of(patterns: tuple[Pattern, ...], experts: Experts | None) -> tuple[Pattern, ...]:
+    """The patterns of layers, as often as it takes until mixtures of experts repeat too."""
+    every = 1 if experts is None else experts.every
+    return patterns * (math.lcm(len(patterns), every) // len(patterns))
+
+
 class ExpertLinear(nnx.Module):
     """A product with a matrix of each expert, without a bias, as in released code."""
 
     def __init__(self, experts: int, fan_in: int, width: int, init: nnx.Initializer, precision: Precision, rngs):
         self.compute = jnp.dtype(precision.compute)
-        shape = (experts, fan_in, width)
-        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.dtype(precision.parameters)))
+        # One at a time: an initialiser that reads a shape would count the experts among what comes in.
+        draw = lambda key: init(key, (fan_in, width), jnp.dtype(precision.parameters))  # noqa: E731
+        self.kernel = nnx.Param(jax.vmap(draw)(jax.random.split(rngs.params(), experts)))
 
     def __call__(self, x: Float[Array, "G E C I"]) -> Float[Array, "G E C O"]:
         """Each expert's rows through its own matrix."""
@@ -146,7 +168,6 @@ class MoE(nnx.Module):
         self.experts, self.activation = experts, activation
         inner = hidden if experts.hidden is None else experts.hidden
         self.router = nnx.Param(jax.random.normal(rngs.params(), (width, experts.number)) / math.sqrt(width))
-        # The initialisers are of a width given to them, not of a shape, whose first axis would count the experts in.
         self.expand = ExpertLinear(experts.number, width, inner, init.expand(width), precision, rngs)
         self.contract = ExpertLinear(experts.number, inner, width, init.contract(inner), precision, rngs)
 

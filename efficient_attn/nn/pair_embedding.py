@@ -12,10 +12,11 @@ from jaxtyping import Array, Float, Int
 
 from efficient_attn.nn.embedding import SinusoidalPositions, TablePositions, embed_positions, position_tables
 from efficient_attn.nn.initializers import Initialization
+from efficient_attn.nn.relative_buckets import RelativeBuckets
 from efficient_attn.nn.token_table import Scaling, TokenTable
 from efficient_attn.precision import Precision
 
-Sharing = Literal["all", "target", "none"]
+Sharing = Literal["all", "tokens", "target", "none"]
 
 
 class PairEmbedding(nnx.Module):
@@ -24,9 +25,9 @@ class PairEmbedding(nnx.Module):
     Args:
       vocab: distinct tokens, of source and target alike.
       width: size of the residual streams.
-      positions: sinusoids, or learned tables, of which source and target have their own.
+      positions: sinusoids, or learned tables, of which source and target have their own; nothing for buckets of offsets.
       scaling: of the tables.
-      sharing: which of source tokens, target tokens and logits have one table: all three, the last two, or none.
+      sharing: which of source tokens, target tokens and logits have one table: all three, the first two, the last two, or none.
       precision: formats.
       source_vector: whether a learned vector is added to all source tokens.
       rngs: randomness of the initial parameters.
@@ -36,7 +37,7 @@ class PairEmbedding(nnx.Module):
         self,
         vocab: int,
         width: int,
-        positions: SinusoidalPositions | TablePositions,
+        positions: SinusoidalPositions | TablePositions | RelativeBuckets,
         scaling: Scaling,
         sharing: Sharing,
         precision: Precision,
@@ -44,11 +45,13 @@ class PairEmbedding(nnx.Module):
         source_vector: bool,
         rngs: nnx.Rngs,
     ):
-        table = lambda: TokenTable(vocab, width, scaling, precision, rngs)  # noqa: E731
+        table = lambda scaling=scaling: TokenTable(vocab, width, scaling, precision, rngs)  # noqa: E731
         self.scheme, self.width = positions, width
         self.target = table()
-        self.source = None if sharing == "all" else table()
-        self.head = table() if sharing == "none" else None
+        self.source = None if sharing in ("all", "tokens") else table()
+        # A table of logits alone is drawn small beside one of tokens, and its logits are as they come, as in T5 1.1.
+        heads = {"none": scaling, "tokens": "scaled"}
+        self.head = table(heads[sharing]) if sharing in heads else None
         # Tables as large at first as those of BERT: the other schemes say nothing of them.
         init = Initialization("bert", 1)
         self.source_tables, self.target_tables = (

@@ -44,5 +44,9 @@ def add_routed(
     x, sums = state
     if not isinstance(block, RoutedBlock):
         return block(x, pattern, dropout, key), sums
-    x, seen = block.routed(x, valid, pattern, dropout, key)
+    return added(sums, *block.routed(x, valid, pattern, dropout, key))
+
+
+def added(sums: Routed, x: jax.Array, seen: Routed) -> tuple[jax.Array, Routed]:
+    """The residual stream after a mixture, and the sums of routing with what was seen there."""
     return x, jax.tree.map(jax.numpy.add, sums, seen)

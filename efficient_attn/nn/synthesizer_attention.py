@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from efficient_attn.kernels import attend
-from efficient_attn.nn.attention import Attention, dropping, linear, lying, split_heads
+from efficient_attn.kernels import RelativeBias, attend
+from efficient_attn.nn.attention import Attention, biased, dropping, linear, lying, split_heads
 from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
@@ -115,6 +115,7 @@ class SynthesizerAttention(Attention):
       rotary: base of rotary positions of the dot products, or None.
       value_width: size of all value heads together, were there as many as query heads; None: ``width``.
       bias: whether the projections add one.
+      scale: of the dot products; None: ``1 / sqrt(H)``.
       rngs: randomness of the initial parameters.
     """
 
@@ -131,15 +132,17 @@ class SynthesizerAttention(Attention):
         rotary: float | None = None,
         value_width: int | None = None,
         bias: bool = True,
+        scale: float | None = None,
         rngs: nnx.Rngs,
     ):
-        self.heads, self.key_heads, self.rotary = heads, key_heads, rotary
+        self.heads, self.key_heads, self.rotary, self.scale = heads, key_heads, rotary, scale
         self.mechanism, self.dtype = mechanism, jnp.dtype(precision.compute)
         products = "dot_product" in mechanism.scores
         value_width = width if value_width is None else value_width
         self.sizes = (qk_width // heads if products else 0, value_width // heads)
         project, weight = linear(precision, bias, rngs), init.weight(width)
-        self.query = project(width, qk_width, kernel_init=weight) if products else None
+        query = init.query(width, qk_width // heads)
+        self.query = project(width, qk_width, kernel_init=query) if products else None
         self.key = project(width, self.sizes[0] * key_heads, kernel_init=weight) if products else None
         self.value = project(width, self.sizes[1] * key_heads, kernel_init=weight)
         self.output = project(value_width, width, kernel_init=init.residual(value_width))
@@ -168,7 +171,9 @@ class SynthesizerAttention(Attention):
         if query is None:
             return scores
         key = jnp.repeat(key, self.heads // self.key_heads, axis=2)
-        products = jnp.einsum("btnh,bsnh->bnts", query, key) * query.shape[3] ** -0.5
+        products = jnp.einsum("btnh,bsnh->bnts", query, key) * (
+            query.shape[3] ** -0.5 if self.scale is None else self.scale
+        )
         return products if scores is None else products + scores
 
     def __call__(
@@ -185,33 +190,48 @@ class SynthesizerAttention(Attention):
         dropout: float = 0.0,
         key: jax.Array | None = None,
     ) -> Float[Array, "B T D"]:
-        """As in ``SelfAttention``: each text has the scores that it would have alone in its row."""
+        """As in ``SelfAttention``: each text has the scores that it would have alone in its row; a bias is added to them."""
         refuse_sharded_sequence("a Synthesizer")
         query, keys, value = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
         scores = self._synthesize(x, 0, x.shape[1], given.positions)
-        where = {"key_mask": given.key_mask, "query_spec": on_mesh(HEADS), **lying(pattern, given)}
-        return self._back(_attend(query, keys, value, scores, pattern, **where, **dropping(dropout, key)))
+        # Offsets of slots are those of positions within a text.
+        slots = jnp.arange(x.shape[1], dtype=jnp.int32)
+        where = {"key_mask": given.key_mask, "query_spec": on_mesh(HEADS), **_added(scores, given.bias, slots, slots)}
+        where |= lying(pattern, given) | dropping(dropout, key)
+        return self._back(self._attend(query, keys, value, pattern, **where))
 
     def step(
-        self, x: Float[Array, "B 1 D"], pattern: Pattern, cache: Cache, position: Int[Array, ""], slot: Int[Array, ""]
+        self,
+        x: Float[Array, "B 1 D"],
+        pattern: Pattern,
+        cache: Cache,
+        position: Int[Array, ""],
+        slot: Int[Array, ""],
+        bias: RelativeBias | None = None,
     ) -> tuple[Float[Array, "B 1 D"], Cache]:
-        """One token at ``position`` over what the cache holds, itself included; equal to that row of ``__call__``."""
+        """One token at ``position`` over what the cache holds, itself included; equal to that row of ``among``."""
         query, key, value = self._project(x, position[None])
         cache = cache.write(slot, position, key, value)
         scores = self._synthesize(x, position, self.mechanism.length)
         # Scores are by position, the cache by slot; what an empty slot gets is hidden below.
         by_slot = None if scores is None else jnp.take(scores, jnp.maximum(cache.positions, 0), axis=-1)
-        mixed = _attend(
+        mixed = self._attend(
             query,
             cache.key.astype(value.dtype),
             cache.value.astype(value.dtype),
-            by_slot,
             pattern,
+            **_added(by_slot, bias, position[None], cache.positions),
             query_positions=position[None],
             key_positions=cache.positions,
             key_mask=jnp.broadcast_to(cache.positions >= 0, (x.shape[0], cache.positions.shape[0])),
         )
         return self._back(mixed), cache
+
+    def _attend(self, query: jax.Array | None, key: jax.Array, value: jax.Array, pattern: Pattern, **where: Any):
+        """Attention with dot products, given scores, or the sum of both."""
+        if query is None:
+            return synthesized_attention(where.pop("bias"), value, pattern, **where)
+        return attend(query, key, value, pattern, scale=self.scale, **where)
 
     def _project(self, x: Float[Array, "B T D"], positions: Int[Array, " T"]):
         """Queries, keys and values; the first two without features where there are no dot products."""
@@ -245,19 +265,18 @@ def _at(scores: Float[Array, "... N T S"], positions: Int[Array, "B T"]) -> Floa
     return jnp.take_along_axis(scores, positions[:, None, None, :], axis=-1)
 
 
-def _attend(
-    query: Float[Array, "B T N H"] | None,
-    key: Float[Array, "B S K H"],
-    value: Float[Array, "B S K Hv"],
+def _added(
     scores: Float[Array, "... N T S"] | None,
-    pattern: Pattern,
-    **where: Any,
-) -> Float[Array, "B T N Hv"]:
-    """Attention with dot products, given scores, or the sum of both."""
-    if query is None:
-        return synthesized_attention(scores, value, pattern, **where)
-    bias = scores if scores is None or scores.ndim == 4 else scores[None]
-    return attend(query, key, value, pattern, bias=bias, **where)
+    bias: RelativeBias | None,
+    queries: Int[Array, " T"],
+    keys: Int[Array, " S"],
+) -> dict[str, Any]:
+    """Scores and a bias by offset, as ``attend`` takes them: spread over pairs only where the scores are by pairs already."""
+    if scores is None:
+        return biased(bias)
+    if bias is not None:
+        scores = scores + bias.values[:, bias.columns(queries[:, None], keys[None])].astype(scores.dtype)
+    return {"bias": scores if scores.ndim == 4 else scores[None]}
 
 
 def _sizes(mechanism: Synthesizer, width: int, heads: int, init: Initialization) -> ScoreSizes:

@@ -6,13 +6,15 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from efficient_attn.kernels import RelativeBias
 from efficient_attn.nn.attention import Memory, SelfAttention
 from efficient_attn.nn.block import Block, NormPlace
 from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.given import Given
-from efficient_attn.nn.norm import make_norm
+from efficient_attn.nn.moe import MoE
+from efficient_attn.nn.norm import NormKind, make_norm
 from efficient_attn.nn.seq2seq_mechanisms import PackableAttention
 from efficient_attn.patterns.algebra import Pattern
 
@@ -75,6 +77,7 @@ class CrossBlock(TextBlock):
       norm: before the sublayers, or after the sums.
       width: size of the residual stream.
       epsilon: of the norms.
+      norm_kind: what the norms are.
       rngs: randomness of the initial parameters.
     """
 
@@ -82,16 +85,17 @@ class CrossBlock(TextBlock):
         self,
         attention: PackableAttention,
         cross: SelfAttention,
-        feedforward: FeedForward,
+        feedforward: FeedForward | MoE,
         norm: NormPlace,
         width: int,
         *,
         epsilon: float,
+        norm_kind: NormKind = "layer",
         rngs: nnx.Rngs,
     ):
-        super().__init__(attention, feedforward, norm, width, epsilon=epsilon, rngs=rngs)
+        super().__init__(attention, feedforward, norm, width, epsilon=epsilon, norm_kind=norm_kind, rngs=rngs)
         self.cross = cross
-        self.cross_norm = make_norm("layer", width, epsilon, rngs)
+        self.cross_norm = make_norm(norm_kind, width, epsilon, rngs)
 
     def over(
         self,
@@ -118,12 +122,13 @@ class CrossBlock(TextBlock):
         slot: Int[Array, ""],
         memory: Memory,
         segments: tuple[Int[Array, "sources T"], Int[Array, "sources S"]],
+        bias: RelativeBias | None = None,
     ) -> tuple[Float[Array, "B 1 D"], Cache]:
         """The block on one token of each text, over the cache and over the memory of its source.
 
         Texts of the same source follow each other: they are queries of one row, so that the memory is never repeated.
         """
-        mixed, cache = self.attention.step(self._enter(x, self.attention_norm), pattern, cache, position, slot)
+        mixed, cache = self.attention.step(self._enter(x, self.attention_norm), pattern, cache, position, slot, bias)
         x = self._leave(x, mixed, self.attention_norm)
         rows = self._look(x.reshape(memory.key.shape[0], -1, x.shape[2]), memory, segments, Rates(), None)
         return self._drop_and_feed(rows.reshape(x.shape), Rates(), None), cache

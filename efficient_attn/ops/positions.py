@@ -82,6 +82,28 @@ def mixed_radix(positions: Int[Array, "*shape"], sizes: tuple[int, ...]) -> tupl
     return (positions, *reversed(digits))
 
 
+def earlier_buckets(offsets: np.ndarray, buckets: int, longest: int) -> np.ndarray:
+    """The bucket of each offset ``i - j`` between query ``i`` and key ``j``, where no key is later than its query.
+
+    The first half of the buckets have one offset each; the others grow in proportion to the offset, and the last takes all
+    from ``longest`` on. Later keys share the first bucket.
+
+    Args:
+      offsets: query position less key position, numpy, as in ``relative_buckets``.
+      buckets: how many, even.
+      longest: the offset from which on all are alike, above ``buckets / 2``.
+
+    Raises:
+      ValueError: if the buckets or the longest offset do not fit.
+    """
+    exact, rest = divmod(buckets, 2)
+    if rest or not 0 < exact < longest:
+        raise ValueError(
+            f"buckets must be even, and longest above buckets / 2, got buckets={buckets}, longest={longest}"
+        )
+    return _growing(np.maximum(offsets, 0), exact, longest)
+
+
 def relative_buckets(offsets: np.ndarray, buckets: int, longest: int) -> np.ndarray:
     """The bucket of each offset ``i - j`` between query ``i`` and key ``j``, in both directions.
 
@@ -101,7 +123,11 @@ def relative_buckets(offsets: np.ndarray, buckets: int, longest: int) -> np.ndar
         raise ValueError(
             f"buckets must be a multiple of 4, and longest above buckets / 4, got buckets={buckets}, longest={longest}"
         )
-    distance = np.abs(offsets)
+    return np.where(offsets < 0, 2 * exact, 0) + _growing(np.abs(offsets), exact, longest)
+
+
+def _growing(distance: np.ndarray, exact: int, longest: int) -> np.ndarray:
+    """Buckets of one direction: ``exact`` of one offset each, and as many that grow."""
     growth = np.log(np.maximum(distance, exact) / exact) / math.log(longest / exact)
     far = np.minimum(exact + (growth * exact).astype(np.int32), 2 * exact - 1)
-    return np.where(offsets < 0, 2 * exact, 0) + np.where(distance < exact, distance, far)
+    return np.where(distance < exact, distance, far)

@@ -20,6 +20,7 @@ from efficient_attn.pretrained.longformer import LONGFORMER
 from efficient_attn.pretrained.mpnet import MPNET
 from efficient_attn.pretrained.reformer import REFORMER
 from efficient_attn.pretrained.roberta import ROBERTA
+from efficient_attn.pretrained.t5 import T5
 from efficient_attn.pretrained.weights import read_pickle, read_tensors, write_tensors
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
@@ -31,6 +32,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "mpnet": MPNET,
         "reformer": REFORMER,
         "roberta": ROBERTA,
+        "t5": T5,
     }
 )
 

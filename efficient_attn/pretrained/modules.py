@@ -38,11 +38,11 @@ def write_activation(ours: Activation) -> str:
     )
 
 
-def layer_place(number: int, cycle: int, depth: int) -> tuple[Path, int | None]:
-    """Where ``Stack`` keeps layer ``number`` of ``depth``: the path of its block, and its row there."""
+def layer_place(number: int, cycle: int, depth: int, stack: str = "stack") -> tuple[Path, int | None]:
+    """Where a ``Stack`` of this name keeps layer ``number`` of ``depth``: the path of its block, and its row there."""
     stacked = depth // cycle * cycle
     row, place = divmod(number, cycle) if number < stacked else (None, number - stacked)
-    return ("stack", "cycle" if number < stacked else "rest", place), row
+    return (stack, "cycle" if number < stacked else "rest", place), row
 
 
 def kernel(name: str, path: Path, row: int | None = None) -> Tensor:

@@ -8,20 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from efficient_attn.models import Decoder, DecoderConfig, Functional
-from efficient_attn.nn.moe import Experts
 from efficient_attn.nn.stretches import over_stretches
 from efficient_attn.tasks.language_modelling import cross_entropy
+from efficient_attn.tasks.routing_terms import RoutingTerms
 
 Batch = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class RoutedModelling:
-    """The training objective of a decoder with experts.
-
-    Learned: ``"loss"``, mean cross-entropy over the valid tokens; ``"auxiliary"`` and ``"z"``, the router's losses times their
-    coefficients, mean over groups and summed over layers. Observed: ``"dropped"``, choices without room per choice of a valid
-    token; ``"load/e"``, the share of first choices that go to expert ``e``.
+    """The training objective of a decoder with experts: ``"loss"``, mean cross-entropy over the valid tokens, and ``RoutingTerms``.
 
     Args:
       model: a decoder's form.
@@ -36,24 +32,20 @@ class RoutedModelling:
     config: DecoderConfig
 
     @property
-    def experts(self) -> Experts:
-        """How tokens are routed."""
+    def routing(self) -> RoutingTerms:
+        """The terms of the mixtures."""
         assert self.config.experts is not None
-        return self.config.experts
+        return RoutingTerms(self.config.experts, self.config.mixtures)
 
     @property
     def observed(self) -> frozenset[str]:
         """Terms that are no part of the loss."""
-        return frozenset({"dropped", *self._loads()})
+        return self.routing.observed
 
     def counts(self, batch: Batch) -> dict[str, jax.Array]:
-        """Valid tokens; groups; and, in all mixtures, choices and first choices of valid tokens."""
-        valid = jnp.sum(batch["valid"], dtype=jnp.float32)
-        rows, tokens = batch["tokens"].shape
-        groups = jnp.float32(rows * self.experts.groups(tokens)[0])
-        first = valid * self.config.mixtures
-        counts = {"loss": valid, "auxiliary": groups, "z": groups, "dropped": first * self.experts.choices}
-        return counts | dict.fromkeys(self._loads(), first)
+        """Valid tokens, and the counts of ``RoutingTerms``."""
+        valid = jnp.asarray(batch["valid"])
+        return {"loss": jnp.sum(valid, dtype=jnp.float32)} | self.routing.counts(valid)
 
     def __call__(self, params: Any, batch: Batch, key: jax.Array | None, carry: Any):
         """The terms, and the carry as it came."""
@@ -61,16 +53,6 @@ class RoutedModelling:
         hidden, seen = decoder.routed(batch["tokens"], valid, key)
         nats = lambda hidden, targets: cross_entropy(decoder.logits(hidden), targets, self.label_smoothing)  # noqa: E731
         losses = over_stretches(nats, self.config.logits_stretch, hidden, batch["tokens"])
-        sums = {
-            "loss": jnp.sum(jnp.where(valid, losses, 0.0)),
-            "auxiliary": self.experts.auxiliary * seen.auxiliary,
-            "z": self.experts.z * seen.z,
-            "dropped": seen.dropped,
-            **dict(zip(self._loads(), seen.load, strict=True)),
-        }
+        sums = {"loss": jnp.sum(jnp.where(valid, losses, 0.0))} | self.routing.sums(seen)
         counts = self.counts(batch)
         return {name: self.mean(total, counts[name]) for name, total in sums.items()}, carry
-
-    def _loads(self) -> list[str]:
-        """Names of the terms of the experts' load."""
-        return [f"load/{expert}" for expert in range(self.experts.number)]

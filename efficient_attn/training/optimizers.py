@@ -7,7 +7,7 @@ weight decay, multiply by the rate, and last of all project the parameters onto 
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +147,7 @@ class Adagrad(_Optimizer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adafactor(_Optimizer):
-    """Factored second moments (Shazeer and Stern 2018), as in GShard: no first moment, absolute steps."""
+    """Factored second moments (Shazeer and Stern 2018), as in GShard: no first moment, absolute steps; or relative, as in T5."""
 
     decay_power: float = 0.8
     """The second moment's decay is ``1 - t**-decay_power`` ..."""
@@ -157,6 +157,8 @@ class Adafactor(_Optimizer):
     """Largest root mean square of a tensor's update."""
     min_factored: int = 128
     """A matrix with a smaller side keeps its whole second moment."""
+    step_size: Literal["absolute", "relative"] = "absolute"
+    """relative: a tensor's step is multiplied by the root mean square of the tensor, at least 0.001; stacked layers are one."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -170,7 +172,8 @@ class Adafactor(_Optimizer):
         def decay(step):
             return jnp.minimum(1.0 - (step + 1.0) ** -self.decay_power, self.decay_cap)
 
-        return scale_by_factored_moments(decay, self.min_factored), optax.clip_by_block_rms(self.update_clip)
+        steps = scale_by_factored_moments(decay, self.min_factored), optax.clip_by_block_rms(self.update_clip)
+        return steps if self.step_size == "absolute" else (*steps, optax.scale_by_param_block_rms(min_scale=1e-3))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -81,9 +81,17 @@ class Linear:
 class InverseSquareRoot:
     """``sqrt(warmup_steps / (step + 1))``, the schedule of Vaswani et al. (2017): it knows no end."""
 
+    flat: int = 0
+    """Steps at the peak before the fall, from which on it is ``sqrt(flat / (step + 1))``: T5's schedule, without a warm-up."""
+
+    def __post_init__(self):
+        if self.flat < 0:
+            raise ValueError(f"flat is a number of steps and must not be negative; got {self.flat}")
+
     def __call__(self, progress, step, warmup_steps):
         """Returns the fraction of the peak at ``step``."""
-        return jnp.sqrt(max(warmup_steps, 1) / (step + 1))
+        top = max(warmup_steps, self.flat, 1)
+        return jnp.sqrt(top / jnp.maximum(step + 1, top))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import AdaptivelySparse, Seq2SeqConfig, Sequence, Sparse, Synthesizer, seq2seq_of
+from efficient_attn.models import (
+    AdaptivelySparse,
+    Experts,
+    Seq2SeqConfig,
+    Sequence,
+    Sparse,
+    Synthesizer,
+    seq2seq_of,
+    t5,
+)
+from efficient_attn.nn.relative_buckets import RelativeBuckets
 
 VOCAB, PAD, BOS, EOS = 31, 0, 2, 1
 BASE = Seq2SeqConfig(
@@ -23,6 +33,10 @@ BASE = Seq2SeqConfig(
     initialization="unit_scaling",
 )
 BOTH = Synthesizer(patterns=("Full()",), scores=("random", "dense", "dot_product"), length=19)
+BUCKETED = t5(
+    vocab=VOCAB, width=16, ff_width=24, heads=4, encoder_depth=2, decoder_depth=3, longest=19, bos_token=BOS,
+    positions=RelativeBuckets(buckets=4, longest=5),
+)  # fmt: skip
 CASES = {
     "dense, before": dataclasses.replace(BASE, norm="pre", source_vector=True),
     "windows": dataclasses.replace(
@@ -41,9 +55,28 @@ CASES = {
         decoder_attention=AdaptivelySparse(),
         cross_attention=AdaptivelySparse(patterns=("Full()",), alpha=1.5),
     ),
+    # With few enough buckets that offsets share some, and that the last one is reached.
+    "buckets": BUCKETED,
+    "buckets, gated": dataclasses.replace(
+        BUCKETED,
+        ff_network="gated",
+        sharing="tokens",
+        head_size=5,
+        cross_attention=AdaptivelySparse(patterns=("Full()",)),
+    ),
+    "buckets, windows": dataclasses.replace(
+        BUCKETED,
+        encoder_attention=Sparse(patterns=("Chunk(3)",)),
+        decoder_attention=Sparse(patterns=("Causal() & Window(left=2)", "Causal() & Chunk(3)")),
+    ),
+    "buckets, synthesizer": dataclasses.replace(
+        BUCKETED, encoder_attention=BOTH, decoder_attention=dataclasses.replace(BOTH, patterns=("Causal()",))
+    ),
     "synthesizer": dataclasses.replace(
         BASE, encoder_attention=BOTH, decoder_attention=dataclasses.replace(BOTH, patterns=("Causal()",))
     ),
+    # Room for every choice, whoever is beside a text; and heads of another size than the width has room for.
+    "experts": dataclasses.replace(BASE, experts=Experts(number=3, capacity_factor=3.0), head_size=5, norm="pre"),
 }
 # Texts of two rows, each with its source.
 LENGTHS = ((5, 4), (6, 7), (7, 3), (3, 6), (2, 2))
@@ -122,3 +155,50 @@ def test_a_step_is_the_training_row(case):
         real = np.asarray(target.segments)[:, position, None] > 0
         np.testing.assert_allclose(logits * real, expected[:, position] * real, atol=1e-5)
         before = target.tokens[:, position]
+
+
+TIGHT = dataclasses.replace(BASE, experts=Experts(number=3, capacity_factor=1.0, group=6))
+
+
+def test_every_other_network_of_both_stacks_is_a_mixture():
+    stacks = seq2seq_of(dataclasses.replace(TIGHT, decoder_depth=5, head_size=7)).shapes()
+    for name, cycles, rest in (("encoder", 1, 0), ("decoder", 2, 1)):
+        plain, mixed = stacks[name]["cycle"][0]["feedforward"], stacks[name]["cycle"][1]["feedforward"]
+        assert plain["expand"]["kernel"].shape == (cycles, 16, 24)
+        assert mixed["expand"]["kernel"].shape == (cycles, 3, 16, 24)
+        assert len(stacks[name].get("rest", {})) == rest
+    assert stacks["decoder"]["rest"][0]["feedforward"]["expand"]["kernel"].shape == (16, 24)
+    assert stacks["decoder"]["rest"][0]["cross"]["query"]["kernel"].shape == (16, 4 * 7)
+
+
+def test_padding_takes_no_room_of_experts():
+    form = seq2seq_of(TIGHT)
+    params = form.init(jax.random.key(0))
+    run = jax.jit(lambda params, source, target: form.module(params).routed(source, target))
+    source, target = packed(0), packed(1)
+    hidden, seen = run(params, source, target)
+    for stack, side in zip(seen, (0, 1), strict=True):
+        assert stack.load.sum() == sum(lengths[side] for lengths in LENGTHS)
+        assert stack.dropped > 0
+    other = [dataclasses.replace(x, tokens=jnp.where(x.segments == 0, 7, x.tokens)) for x in (source, target)]
+    real = np.asarray(target.segments)[..., None] > 0
+    np.testing.assert_allclose(run(params, *other)[0] * real, hidden * real, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"experts": Experts(number=4, every=3)}, "no layer of 2 is a mixture where every=3"),
+        ({"experts": Experts(number=4), "ff_dropout": 0.1}, "ff_dropout must be 0 with experts, got 0.1"),
+        ({"heads": 3}, "heads must divide width where head_size is None, got heads=3, width=16"),
+        (
+            {"positions": RelativeBuckets(), "decoder_attention": AdaptivelySparse()},
+            "decoder_attention cannot be AdaptivelySparse with RelativeBuckets",
+        ),
+        ({"experts": Experts(number=4), "ff_network": "gated"}, "ff_network must be 'plain' with experts, got 'gated'"),
+        ({"head_size": 0}, "head_size must be at least 1, or None; got 0"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        dataclasses.replace(BASE, **changes)

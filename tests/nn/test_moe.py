@@ -62,6 +62,10 @@ def test_an_expert_begins_as_a_network_alone_would():
     moe = MoE(Experts(number=16), 64, 256, "relu", Initialization("code", 8), Precision(), rngs=nnx.Rngs(0))
     np.testing.assert_allclose(jnp.std(moe.expand.kernel[...]), (0.125 / 64) ** 0.5, rtol=0.02)
     np.testing.assert_allclose(jnp.std(moe.contract.kernel[...]), (0.125 / 256 / 16) ** 0.5, rtol=0.02)
+    # A scheme that reads the shape of what it draws does not count the experts.
+    moe = MoE(Experts(number=16), 64, 256, "relu", Initialization("unit_scaling", 8), Precision(), rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(jnp.std(moe.expand.kernel[...]), 64**-0.5, rtol=0.02)
+    np.testing.assert_allclose(jnp.std(moe.contract.kernel[...]), 256**-0.5, rtol=0.02)
 
 
 CONFIG = DecoderConfig(
