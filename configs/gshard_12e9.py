@@ -43,8 +43,8 @@ CONFIG = TranslationExperiment(
         precision=Precision(compute="bfloat16"),
     ),
     source=SubwordPairs(
-        pairs=ParallelText(path="data/parallel", languages=("xx", "en")),
-        subwords=SentencePieces(file="data/parallel/gshard.model"),
+        pairs=ParallelText(path="data/gshard", languages=("xx", "en")),
+        subwords=SentencePieces(file="data/gshard/pieces.model"),
     ),
     context=1024,
     # 1M tokens of targets.

@@ -7,7 +7,7 @@ Equal work: an expert of two choices has half the hidden layer of the dense netw
   there are choices, so that their products are those of the dense network to the last operation, whatever is dropped. One expert,
   and each of Switch's, is as wide as the dense network and takes its even share of tokens.
 The published models (600B parameters, 2,048 experts, 100 languages) are configs/gshard_600e9.py and its like.
-Data: the excerpt of Wikipedia that the gensim package ships (pip install gensim); 800 steps read 3.3M of its 5.5M bytes.
+Data: the excerpt of Wikipedia that the gensim package ships (pip install gensim); 800 steps read 1.6M of its 5.5M bytes.
 Hardware: 2 CPU cores, minutes each. Not measured yet.
 """
 
@@ -20,7 +20,7 @@ from efficient_attn.training import AdamW, Cosine, Schedule
 
 _DENSE = Experiment(
     model=DecoderConfig(
-        depth=4,
+        depth=2,
         width=128,
         heads=2,
         attention=Sparse(patterns=("Causal() & Window(left=127)",)),
@@ -28,7 +28,7 @@ _DENSE = Experiment(
     ),
     source=WikipediaExcerpt(),
     context=512,
-    batch_size=8,
+    batch_size=4,
     steps=800,
     schedule=Schedule(peak=2e-3, warmup_steps=20, decay=Cosine(final=0.05)),
     optimizer=AdamW(b2=0.98, weight_decay=0.05),

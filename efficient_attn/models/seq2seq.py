@@ -30,7 +30,7 @@ from efficient_attn.nn.moe import MoE, Routed, cycle_of
 from efficient_attn.nn.norm import Norm, make_norm
 from efficient_attn.nn.pair_embedding import PairEmbedding
 from efficient_attn.nn.relative_buckets import BucketedBias, Directions, RelativeBuckets
-from efficient_attn.nn.routed_text_block import RoutedCrossBlock, RoutedTextBlock, Seen, add_among, add_over
+from efficient_attn.nn.routed_text_block import RoutedCrossBlock, RoutedTextBlock, Sums, add_among, add_over
 from efficient_attn.nn.seq2seq_mechanisms import CROSS_MODULES, OWN_MODULES
 from efficient_attn.nn.stack import Caches, Stack
 from efficient_attn.nn.text_block import CrossBlock, Rates, TextBlock
@@ -109,7 +109,7 @@ class Seq2Seq(nnx.Module):
         """What the encoder makes of sources, float32; arguments as in ``__call__``."""
         return self._encoded(source, key)[0]
 
-    def _encoded(self, source: Sequence, key: jax.Array | None) -> Seen:
+    def _encoded(self, source: Sequence, key: jax.Array | None) -> Sums:
         """``encode``, and what was seen of routing."""
         self.config.check_length(source.tokens.shape[1], "source")
         keys = (None, None) if key is None else jax.random.split(key)

@@ -47,6 +47,6 @@ def add_routed(
     return added(sums, *block.routed(x, valid, pattern, dropout, key))
 
 
-def added(sums: Routed, x: jax.Array, seen: Routed) -> tuple[jax.Array, Routed]:
-    """The residual stream after a mixture, and the sums of routing with what was seen there."""
-    return x, jax.tree.map(jax.numpy.add, sums, seen)
+def added(sums: Routed | None, x: jax.Array, seen: Routed) -> tuple[jax.Array, Routed]:
+    """The residual stream after a mixture, and the sums of routing, if any, with what was seen there."""
+    return x, seen if sums is None else jax.tree.map(jax.numpy.add, sums, seen)

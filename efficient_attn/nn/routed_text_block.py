@@ -9,11 +9,13 @@ from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.moe import MoE, Routed
 from efficient_attn.nn.routed_block import added
-from efficient_attn.nn.text_block import CrossBlock, Rates, Segments, TextBlock
+from efficient_attn.nn.text_block import CrossBlock, Keys, Rates, Segments, TextBlock, keys_of
 from efficient_attn.patterns.algebra import Pattern
 
-Seen = tuple[Float[Array, "B T D"], Routed | None]
-"""The residual stream after a block, and what was seen of routing; None: there are no experts."""
+Seen = tuple[Float[Array, "B T D"], Routed]
+"""The residual stream after a mixture, and what was seen of its routing."""
+Sums = tuple[Float[Array, "B T D"], Routed | None]
+"""The residual stream, and what all mixtures before saw of their routing; None: there are no experts."""
 
 
 class RoutedTextBlock(TextBlock):
@@ -25,15 +27,14 @@ class RoutedTextBlock(TextBlock):
         self, x: Float[Array, "B T D"], pattern: Pattern, given: Given, rates: Rates, key: jax.Array | None
     ) -> Seen:
         """``__call__``, and what was seen of routing; padding, of segment 0, is not routed. Second choices are drawn by ``key``."""
-        keys = (None, None) if key is None else jax.random.split(key)
-        x = self._among(x, pattern, given, rates, keys[0])
-        return self._route(x, _known(given), rates, keys[1])
+        keys = keys_of(key, 4)
+        x = self._among(x, pattern, given, rates, keys[:2])
+        return self._route(x, _known(given), rates, keys[2:])
 
-    def _drop_and_feed(self, x: jax.Array, rates: Rates, key: jax.Array | None) -> Float[Array, "B T D"]:
-        return self._route(x, None, rates, key)[0]
+    def _drop_and_feed(self, x: jax.Array, rates: Rates, keys: Keys) -> Float[Array, "B T D"]:
+        return self._route(x, None, rates, keys)[0]
 
-    def _route(self, x: jax.Array, valid: Bool[Array, "B T"] | None, rates: Rates, key: jax.Array | None) -> Seen:
-        keys = (None, None) if key is None else jax.random.split(key)
+    def _route(self, x: jax.Array, valid: Bool[Array, "B T"] | None, rates: Rates, keys: Keys) -> Seen:
         hidden, seen = self.feedforward.routed(self._enter(x, self.feedforward_norm), valid, keys[0])
         return self._leave(x, drop(hidden, rates.features, keys[1]), self.feedforward_norm), seen
 
@@ -52,13 +53,13 @@ class RoutedCrossBlock(CrossBlock, RoutedTextBlock):
         key: jax.Array | None,
     ) -> Seen:
         """``over``, and what was seen of routing, as in ``routed``."""
-        keys = (None, None, None) if key is None else jax.random.split(key, 3)
-        x = self._among(x, pattern, given, rates, keys[0])
-        x = self._look(x, self.cross.remembered(encoded), segments, rates, keys[1])
-        return self._route(x, _known(given), rates, keys[2])
+        keys = keys_of(key, 6)
+        x = self._among(x, pattern, given, rates, keys[:2])
+        x = self._look(x, self.cross.remembered(encoded), segments, rates, keys[2:4])
+        return self._route(x, _known(given), rates, keys[4:])
 
 
-def add_among(state: Seen, block: TextBlock, *arguments: Any) -> Seen:
+def add_among(state: Sums, block: TextBlock, *arguments: Any) -> Sums:
     """The stream and the sums of routing after a block of either kind; arguments as of ``routed`` after the stream."""
     x, sums = state
     if not isinstance(block, RoutedTextBlock):
@@ -66,7 +67,7 @@ def add_among(state: Seen, block: TextBlock, *arguments: Any) -> Seen:
     return added(sums, *block.routed(x, *arguments))
 
 
-def add_over(state: Seen, block: CrossBlock, *arguments: Any) -> Seen:
+def add_over(state: Sums, block: CrossBlock, *arguments: Any) -> Sums:
     """As ``add_among``, of blocks with a source to look at; arguments as of ``routed_over``."""
     x, sums = state
     if not isinstance(block, RoutedCrossBlock):

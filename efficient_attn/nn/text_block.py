@@ -19,6 +19,8 @@ from efficient_attn.nn.seq2seq_mechanisms import PackableAttention
 from efficient_attn.patterns.algebra import Pattern
 
 Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
+Keys = jax.Array | tuple[None, ...]
+"""Randomness of parts of a block, one each; None: they drop nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,11 @@ class Rates:
     """Of attention."""
     hidden: float = 0.0
     """Of the features of the feed-forward's hidden layer."""
+
+
+def keys_of(key: jax.Array | None, parts: int) -> Keys:
+    """The keys of all parts of a block, by one split: each is a hash that the compiler unrolls."""
+    return (None,) * parts if key is None else jax.random.split(key, parts)
 
 
 class TextBlock(Block):
@@ -51,18 +58,14 @@ class TextBlock(Block):
           rates: of dropout.
           key: randomness of dropout; None is without.
         """
-        keys = (None, None) if key is None else jax.random.split(key)
-        return self._drop_and_feed(self._among(x, pattern, given, rates, keys[0]), rates, keys[1])
+        keys = keys_of(key, 4)
+        return self._drop_and_feed(self._among(x, pattern, given, rates, keys[:2]), rates, keys[2:])
 
-    def _among(
-        self, x: jax.Array, pattern: Pattern, given: Given, rates: Rates, key: jax.Array | None
-    ) -> Float[Array, "B T D"]:
-        keys = (None, None) if key is None else jax.random.split(key)
+    def _among(self, x: jax.Array, pattern: Pattern, given: Given, rates: Rates, keys: Keys) -> Float[Array, "B T D"]:
         mixed = self.attention.among(self._enter(x, self.attention_norm), pattern, given, rates.weights, keys[0])
         return self._leave(x, drop(mixed, rates.features, keys[1]), self.attention_norm)
 
-    def _drop_and_feed(self, x: jax.Array, rates: Rates, key: jax.Array | None) -> Float[Array, "B T D"]:
-        keys = (None, None) if key is None else jax.random.split(key)
+    def _drop_and_feed(self, x: jax.Array, rates: Rates, keys: Keys) -> Float[Array, "B T D"]:
         hidden = self.feedforward(self._enter(x, self.feedforward_norm), rates.hidden, keys[0])
         return self._leave(x, drop(hidden, rates.features, keys[1]), self.feedforward_norm)
 
@@ -108,10 +111,10 @@ class CrossBlock(TextBlock):
         key: jax.Array | None,
     ) -> Float[Array, "B T D"]:
         """The residual stream after the block; arguments as in ``__call__``, with the source and whose text each token is of."""
-        keys = (None, None, None) if key is None else jax.random.split(key, 3)
-        x = self._among(x, pattern, given, rates, keys[0])
-        x = self._look(x, self.cross.remembered(encoded), segments, rates, keys[1])
-        return self._drop_and_feed(x, rates, keys[2])
+        keys = keys_of(key, 6)
+        x = self._among(x, pattern, given, rates, keys[:2])
+        x = self._look(x, self.cross.remembered(encoded), segments, rates, keys[2:4])
+        return self._drop_and_feed(x, rates, keys[4:])
 
     def step_over(
         self,
@@ -130,12 +133,11 @@ class CrossBlock(TextBlock):
         """
         mixed, cache = self.attention.step(self._enter(x, self.attention_norm), pattern, cache, position, slot, bias)
         x = self._leave(x, mixed, self.attention_norm)
-        rows = self._look(x.reshape(memory.key.shape[0], -1, x.shape[2]), memory, segments, Rates(), None)
-        return self._drop_and_feed(rows.reshape(x.shape), Rates(), None), cache
+        rows = self._look(x.reshape(memory.key.shape[0], -1, x.shape[2]), memory, segments, Rates(), keys_of(None, 2))
+        return self._drop_and_feed(rows.reshape(x.shape), Rates(), keys_of(None, 2)), cache
 
     def _look(
-        self, x: jax.Array, memory: Memory, segments: Segments, rates: Rates, key: jax.Array | None
+        self, x: jax.Array, memory: Memory, segments: Segments, rates: Rates, keys: Keys
     ) -> Float[Array, "B T D"]:
-        keys = (None, None) if key is None else jax.random.split(key)
         seen = self.cross.recall(self._enter(x, self.cross_norm), memory, segments, rates.weights, keys[0])
         return self._leave(x, drop(seen, rates.features, keys[1]), self.cross_norm)

@@ -61,6 +61,7 @@ class RoutedTranslation:
         losses = cross_entropy(model.logits(hidden), target.tokens, self.label_smoothing)
         sums = {"loss": jnp.sum(jnp.where(target.segments > 0, losses, 0.0))}
         for stack, some in zip(self.stacks, seen, strict=True):
+            assert some is not None
             sums |= stack.sums(some)
         counts = self.counts(batch)
         return {name: self.mean(total, counts[name]) for name, total in sums.items()}, carry

@@ -14,8 +14,8 @@ class RoutingTerms:
     """The terms of a stack's mixtures.
 
     Learned: ``"auxiliary"`` and ``"z"``, the router's losses times their coefficients, mean over groups and summed over layers.
-    Observed: ``"dropped"``, choices without room per choice of a valid token; ``"load/e"``, the share of first choices that go to
-    expert ``e``.
+    Observed: ``"dropped"``, choices without room per choice of a valid token; ``"load"``, the shares of first choices that go to
+    each expert.
 
     Args:
       experts: how tokens are routed.
@@ -30,7 +30,7 @@ class RoutingTerms:
     @property
     def observed(self) -> frozenset[str]:
         """Terms that are no part of the loss."""
-        return frozenset({f"{self.stack}dropped", *self._loads()})
+        return frozenset({f"{self.stack}dropped", f"{self.stack}load"})
 
     def counts(self, valid: Bool[Array, "B T"]) -> dict[str, jax.Array]:
         """Groups; and, in all mixtures, choices and first choices of valid tokens.
@@ -41,17 +41,13 @@ class RoutingTerms:
         rows, tokens = valid.shape
         groups = jnp.float32(rows * self.experts.groups(tokens)[0])
         first = jnp.sum(valid, dtype=jnp.float32) * self.layers
-        counts = {"auxiliary": groups, "z": groups, "dropped": first * self.experts.choices}
-        return self._named(counts) | dict.fromkeys(self._loads(), first)
+        each = jnp.full(self.experts.number, first)
+        return self._named({"auxiliary": groups, "z": groups, "dropped": first * self.experts.choices, "load": each})
 
     def sums(self, seen: Routed) -> dict[str, jax.Array]:
         """What was seen in all mixtures, as terms."""
         learned = {"auxiliary": self.experts.auxiliary * seen.auxiliary, "z": self.experts.z * seen.z}
-        return self._named(learned | {"dropped": seen.dropped}) | dict(zip(self._loads(), seen.load, strict=True))
+        return self._named(learned | {"dropped": seen.dropped, "load": seen.load})
 
     def _named(self, terms: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {self.stack + name: term for name, term in terms.items()}
-
-    def _loads(self) -> list[str]:
-        """Names of the terms of the experts' load."""
-        return [f"{self.stack}load/{expert}" for expert in range(self.experts.number)]

@@ -12,10 +12,13 @@ Batch = Mapping[str, Any]
 
 
 class Mean(NamedTuple):
-    """A term of the objective, kept as its sum and its count so that parts of a batch add up exactly."""
+    """A term of the objective, kept as its sum and its count so that parts of a batch add up exactly.
 
-    sum: Float[Array, ""]
-    count: Float[Array, ""]
+    One that is only observed may be many numbers, as of each expert: thousands of terms would be thousands of results.
+    """
+
+    sum: Float[Array, "*each"]
+    count: Float[Array, "*each"]
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 
 from efficient_attn.training.integrity import paths
 from efficient_attn.training.metrics import Sink
+from efficient_attn.training.objective import Mean
 from efficient_attn.training.step import CLEAN, StepOptions
 from efficient_attn.training.stopping import NonFinite
 
@@ -82,7 +84,7 @@ class Report:
 
 def _values(metrics: PyTree, tokens: str | None) -> dict[str, float]:
     """Returns one flat record of host numbers."""
-    means = {name: float(np.divide(*term)) if term.count else 0.0 for name, term in metrics["terms"].items()}
+    means = dict(_means(metrics["terms"]))
     values = {name: float(metrics[name]) for name in ("loss", "grad_norm", "learning_rate")}
     if "loss_scale" in metrics:
         values["loss_scale"] = float(metrics["loss_scale"])
@@ -91,3 +93,10 @@ def _values(metrics: PyTree, tokens: str | None) -> dict[str, float]:
     if int(metrics["nonfinite"]) != CLEAN:
         values["nonfinite"] = float(metrics["nonfinite"])
     return values | {f"term/{name}": value for name, value in means.items()}
+
+
+def _means(terms: Mapping[str, Mean]) -> Iterator[tuple[str, float]]:
+    """Each term's mean; of a term of many numbers one each, by their places."""
+    for name, term in terms.items():
+        mean = np.divide(term.sum, term.count, out=np.zeros(np.shape(term.sum)), where=np.asarray(term.count) > 0)
+        yield from ((name, float(mean)),) if mean.ndim == 0 else ((f"{name}/{n}", float(x)) for n, x in enumerate(mean))

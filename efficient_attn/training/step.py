@@ -61,7 +61,7 @@ def make_train_step(
       state: a state, or its shapes.
 
     Returns:
-      A jitted function; ``placement.put`` its first state. Its metrics are scalars on the device: ``terms`` (a Mean for
+      A jitted function; ``placement.put`` its first state. Its metrics are numbers on the device: ``terms`` (a Mean for
       each), ``loss``, ``grad_norm`` (unscaled, unclipped), ``learning_rate`` (NaN if the optimizer keeps none),
       ``nonfinite`` (-1, or the index of the first bad tensor of the gradient in tree order, or the number of tensors
       if only the loss is bad) and, where losses are scaled, the ``loss_scale`` of this step.
@@ -132,7 +132,7 @@ def _gradients(objective: Objective, state: TrainState, batch: Batch, key: Array
 
         pieces = jax.tree.map(lambda x: _split(x, parts, spec), (dict(batch), state.carry))
         inputs = (pieces[0], jax.random.split(key, parts), pieces[1])
-        zeros = (jax.tree.map(jnp.zeros_like, state.params), {name: jnp.zeros(()) for name in counts})
+        zeros = (jax.tree.map(jnp.zeros_like, state.params), jax.tree.map(jnp.zeros_like, counts))
         (gradients, sums), carry = jax.lax.scan(add, zeros, inputs)
         carry = jax.tree.map(_join, carry)
     unscaled = jax.tree.map(lambda g: g / scale.astype(g.dtype), gradients) if state.loss_scale else gradients

@@ -1,4 +1,4 @@
-"""``train.py`` and ``eval.py`` as two processes of one device each: the numbers of one process of two devices."""
+"""``train.py`` and ``eval.py`` as two processes: the numbers of one process with as many devices."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_run import write_config
 
@@ -22,12 +23,12 @@ def start(*arguments, devices):
     return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)
 
 
-def start_two(*arguments):
+def start_two(*arguments, devices=1):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     shared = (*arguments, "--coordinator", address, "--processes", 2)
-    return [start(*shared, "--process", index, devices=1) for index in (0, 1)]
+    return [start(*shared, "--process", index, devices=devices) for index in (0, 1)]
 
 
 def finish(process):
@@ -71,3 +72,44 @@ def test_two_processes_train_stop_and_score_as_one(config, tmp_path):
     assert steps == sorted(steps) and len(steps) == 101
     scored = [report(process) for process in start_two("eval.py", config, "--workdir", tmp_path / "pair")]
     assert scored[0] == scored[1] and scored[0]["loss"] == resumed[0]["loss"]
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory):
+    """The same with a mixture of four experts."""
+    config = Path(write_config(tmp_path_factory.mktemp("routed")))
+    text = config.read_text().replace("dropout=0.1,", "dropout=0.1, experts=Experts(number=4, group=16),")
+    config.write_text(text.replace("import DecoderConfig", "import DecoderConfig, Experts"))
+    return str(config)
+
+
+def losses(workdir):
+    """The loss of each step that a run has logged."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+@pytest.mark.slow
+def test_two_processes_of_four_devices_are_one_of_eight_and_killed_go_on_over_another_mesh(routed, tmp_path):
+    run = ("train.py", routed, "--steps", 40, "--checkpoint-every", 5, "--log-every", 1, "--workdir")
+    mesh = ("--mesh.data", 2, "--mesh.expert", 2, "--mesh.model", 2)
+    finish(start(*run, tmp_path / "alone", *mesh, devices=8))
+    straight = losses(tmp_path / "alone")
+    assert sorted(straight) == list(range(1, 41)) and straight[40] < straight[1]
+    pair = start_two(*run, tmp_path / "pair", *mesh, devices=4)
+    for process in pair:
+        finish(process)
+    together = losses(tmp_path / "pair")
+    np.testing.assert_allclose([together[step] for step in straight], [*straight.values()], rtol=1e-5)
+    killed = start_two(*run, tmp_path / "killed", *mesh, devices=4)
+    waited = time.monotonic() + 120
+    while not (tmp_path / "killed" / "checkpoints" / "10").is_dir() and time.monotonic() < waited:
+        time.sleep(0.02)
+    for process in killed:
+        process.kill()
+        process.communicate()
+    assert 10 <= max(losses(tmp_path / "killed")) < 40
+    finish(start(*run, tmp_path / "killed", "--mesh.data", 4, "--mesh.expert", 2, devices=8))
+    resumed = losses(tmp_path / "killed")
+    # Where sums are ordered otherwise a token may go to another expert.
+    np.testing.assert_allclose([resumed[step] for step in straight], [*straight.values()], rtol=1e-3)

@@ -190,3 +190,23 @@ def test_learned_entmax_has_a_number_for_each_head_of_each_attention():
     assert found["ende_alpha"] - found[""] == 3 * 6 * 8
     assert found["ende_entmax15"] == found[""]
     assert len(variants) == 12
+
+
+# Billions of expert weights by the sizes of the paper's table 1; it prints 12.5, 37, 150, 600 and 1,000 of all weights.
+EXPERTS = {"12e9": 12.9, "37e9": 38.7, "150e9": 154.6, "600e9": 618.5, "1e12": 1030.8}
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_experts_of_gshard(name):
+    """Those of every other layer of both stacks; the rest is attention, dense networks, norms and the table of pieces."""
+    config = load_config(str(CONFIGS / f"gshard_{name}.py"))
+    model, shapes = config.model, config.form.shapes()
+    experts, width, hidden, layers = model.experts.number, 1024, 8192, model.encoder_depth + model.decoder_depth
+    sizes = jax.tree_util.tree_flatten_with_path(shapes)[0]
+    found = sum(math.prod(x.shape) for _, x in sizes if x.ndim == 4 and x.shape[1] == experts)
+    assert found == layers // 2 * experts * 2 * width * hidden
+    assert round(found / 1e9, 1) == EXPERTS[name]
+    inner, norms = 16 * 128, 2 * width * (2 * model.encoder_depth + 3 * model.decoder_depth + 2)
+    attentions = (layers + model.decoder_depth) * 4 * width * inner
+    networks = layers // 2 * (2 * width * hidden + hidden + width + width * experts)
+    assert parameters(config)["parameters"] == found + attentions + networks + norms + 64_000 * width

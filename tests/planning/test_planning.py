@@ -14,7 +14,7 @@ import pytest
 
 from efficient_attn.commands import plan as plan_command
 from efficient_attn.experiment import load_config
-from efficient_attn.planning import topology
+from efficient_attn.planning import plan, topology
 from efficient_attn.planning.collectives import Sent, collectives
 from efficient_attn.planning.flops import product_flops
 from efficient_attn.planning.planner import batch_shapes, remedies
@@ -130,3 +130,21 @@ def test_a_sweep_has_a_report_for_each_mesh_that_can_be():
     reports = planned("--sweep", "data=8", "model=2,fsdp=True", "data=3")
     assert [report["mesh"]["model"] for report in reports] == [1, 2]
     assert reports[1]["parameters"] < reports[0]["parameters"]
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_an_encoder_decoder_sends_rows_to_experts_and_gathers_nothing():
+    config = load_config(str(ROOT / "configs/gshard_12e9.py"))
+    experts = dataclasses.replace(config.model.experts, number=8, group=128)
+    small = {"width": 128, "ff_width": 256, "heads": 2, "vocab": 512, "encoder_depth": 2, "decoder_depth": 2}
+    model = dataclasses.replace(config.model, experts=experts, **small)
+    config = dataclasses.replace(config, model=model, context=128, batch_size=8, mesh=Mesh(expert=8))
+    found = plan(config, *topology("v5p:2x2x2"))
+    assert set(found.sent) == {"all-to-all", "all-reduce"}
+    # There and back for each of two mixtures: forward, again where blocks are recomputed, and their gradients.
+    assert found.sent["all-to-all"].count == 2 * 6
+    # An expert of each mixture on every chip, and all the rest.
+    sizes = jax.tree.leaves(config.form.shapes())
+    split = sum(x.size for x in sizes if x.ndim == 4)
+    assert found.parameters == 4 * (sum(x.size for x in sizes) - split + split // 8)

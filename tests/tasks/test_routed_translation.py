@@ -79,10 +79,10 @@ def test_what_is_observed_is_no_part_of_the_loss():
     form = seq2seq_of(CONFIG)
     objective = RoutedTranslation(form, 0.1, training.Mean, CONFIG)
     found = jax.jit(lambda params, some: objective(params, some, None, ())[0])(form.init(jax.random.key(0)), batch(0))
-    means = {name: float(term.sum / term.count) for name, term in found.items()}
+    means = {name: term.sum / term.count for name, term in found.items()}
     for stack, side in (("encoder", "source"), ("decoder", "target")):
-        loads = [found[f"{stack}/load/{expert}"] for expert in range(4)]
-        assert sum(load.sum for load in loads) == loads[0].count == (batch(0)[f"{side}_segments"] > 0).sum()
+        load = found[f"{stack}/load"]
+        assert load.sum.sum() == load.count[0] == (batch(0)[f"{side}_segments"] > 0).sum()
         assert 0 < means[f"{stack}/dropped"] < 1
         # A group of half as many tokens as places has at most the square of that share of an even group's loss.
         assert 0 < means[f"{stack}/auxiliary"] < 0.04

@@ -3,9 +3,10 @@
 import builtins
 import json
 
+import jax.numpy as jnp
 import pytest
 
-from efficient_attn.training import draw_curve, fit
+from efficient_attn.training import Mean, StepOptions, draw_curve, fit
 from efficient_attn.training.metrics import JsonLines, describe, open_sinks
 
 from . import toy
@@ -25,6 +26,32 @@ def test_the_log_has_every_number_and_standard_output_nothing(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert "step 2/4  loss" in err and "tokens/s" in err and "left" in err
+
+
+class Watched(toy.Regression):
+    """The toy's objective, and how many positions of each slot are valid: three numbers, and a fourth of nothing."""
+
+    observed = frozenset({"slots"})
+
+    def counts(self, batch):
+        rows = jnp.full(4, 1.0 * batch["x"].shape[0]).at[3].set(0.0)
+        return super().counts(batch) | {"slots": rows}
+
+    def __call__(self, params, batch, key, carry):
+        terms, carry = super().__call__(params, batch, key, carry)
+        slots = jnp.append(batch["valid"].sum(0), 0.0)
+        return terms | {"slots": Mean(slots, self.counts(batch)["slots"])}, carry
+
+
+def test_a_term_of_many_numbers_is_logged_by_their_places(tmp_path):
+    for name, objective in {"watched": Watched(dropout=0.1), "plain": toy.Regression(dropout=0.1)}.items():
+        step = StepOptions(accumulation=2)
+        fit(toy.program(objective=objective), toy.options(1, step=step, log_every=1), tmp_path / name)
+    watched, plain = (json.loads((tmp_path / name / "metrics.jsonl").read_text()) for name in ("watched", "plain"))
+    assert watched["loss"] == plain["loss"]
+    shares = [watched[f"term/slots/{n}"] for n in range(4)]
+    assert shares == pytest.approx([*toy.batch(0)["valid"].mean(0), 0.0])
+    assert "term/slots" not in watched
 
 
 def test_resuming_drops_later_and_torn_lines(tmp_path):
