@@ -239,7 +239,8 @@ def evaluate(config: Recipe, workdir: str, split: data.Split, predictions: str |
       config: the experiment.
       workdir: where it was trained.
       split: the part of its data.
-      predictions: a file to write what the model says of each example; the split need have no labels then.
+      predictions: a file to write what the model says of each example, or a folder where there are several tasks; the split need
+        have no labels then.
 
     Raises:
       ValueError: if the workdir was trained with another model, or there is nothing to score or to write.

@@ -17,7 +17,7 @@ from efficient_attn.models import seq2seq_of
 from efficient_attn.pair_experiment import PairExperiment
 from efficient_attn.pair_reading import PairReading
 from efficient_attn.tasks.language_modelling import Score, add_up
-from efficient_attn.tasks.text_to_text import answers, benchmark_averages, task_scores, write_step
+from efficient_attn.tasks.text_to_text import answers, benchmark_averages, check_scorers, task_scores, write_step
 from efficient_attn.tasks.translation import pair_score_step
 from efficient_attn.text_readings import Predictions
 
@@ -99,6 +99,8 @@ class TaskReading(PairReading):
     def evaluator(self, placement: training.Placement) -> Callable[[Any, MixedTasks], dict[str, Any]]:
         """Scores splits, each process its share of the examples; compiled once for each width of their rows."""
         predict = self.predictor(placement)
+        # Missed now, and not after hours of training.
+        check_scorers()
 
         def evaluate(params: Any, split: MixedTasks) -> dict[str, Any]:
             self.check(split)
@@ -125,16 +127,14 @@ class TaskReading(PairReading):
         asked, chosen = split.asked, np.flatnonzero(split.answered)
         if not len(chosen):
             return None
-        sides = {
-            "source": shortened(asked.source, self.context),
-            "target": shortened(asked.target, self.target_context),
-        }
-        lengths = np.max([texts.lengths for texts in sides.values()], axis=0)[chosen]
+        source, target = shortened(asked.source, self.context), shortened(asked.target, self.target_context)
 
         def batches():
-            for _, mine, width in self.in_rows(lengths, placement, max(self.widths)):
+            for _, mine, width in self.in_rows(source.lengths[chosen], placement, self.context):
                 rows = [chosen[row] for row in mine]
-                yield functools.reduce(dict.__or__, (data.text_rows(sides[s], rows, width, s) for s in sides))
+                # Targets are short: one width for all costs less than a program for each.
+                both = data.text_rows(target, rows, self.target_context, "target")
+                yield both | data.text_rows(source, rows, width, "source")
 
         return add_up((step(batch) for batch in map(placement.feed, batches())), None)
 

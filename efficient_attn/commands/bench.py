@@ -105,7 +105,7 @@ def _steps(args: Args) -> None:
 
     configs = load_variants(args.config)
     if not all(isinstance(config, Timed) for config in configs.values()):
-        raise ValueError(f"a config of a language model or of translation is needed, and {args.config} has another")
+        raise ValueError(f"a config of a language model or an encoder-decoder is needed, and {args.config} has another")
     print("| variant | parameters | ms a step | tokens/s |")
     print("|---|---|---|---|")
     for name, (size, ms, rate) in step_times(configs).items():

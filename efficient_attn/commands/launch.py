@@ -57,7 +57,8 @@ class _Evaluate(Processes):
     split: Split = "validation"
     """Which part of the data is scored."""
     predictions: str | None = None
-    """A file for what the model says of each labelled text, as the task's scorer takes it; the split need have no labels then."""
+    """A file for what the model says of each labelled text, as the task's scorer takes it, or, of several tasks, a folder of
+    such files; the split need have no labels then."""
 
 
 def _read(program: str, options: type, arguments: Sequence[str] | None) -> tuple[Recipe, Any]:

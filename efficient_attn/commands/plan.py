@@ -18,7 +18,7 @@ class Args:
     """Which config, on which chips, and how it is spread over them."""
 
     config: Annotated[str, tyro.conf.Positional]
-    """A config of a language model, an encoder's pre-training or a translation."""
+    """A config of a language model, an encoder's pre-training or an encoder-decoder."""
     topology: str = "v5e:2x4"
     """Chips and their arrangement, as v5e:16x16, v5p:4x4x4 or v6e:8x8."""
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
@@ -46,7 +46,7 @@ def main(args: Args) -> None:
     config = load_config(args.config)
     if not isinstance(config, Planned):
         raise ValueError(
-            f"what is planned is a language model, an encoder's pre-training or a translation; {args.config} holds a "
+            f"what is planned is a language model, an encoder's pre-training or an encoder-decoder; {args.config} holds a "
             f"{type(config).__name__}"
         )
     config = dataclasses.replace(config, mesh=args.mesh, **{k: v for k, v in changes.items() if v is not None})

@@ -87,8 +87,13 @@ def task_scores(task: TextTask, examples: Sequence[Example], said: Sequence[Any]
       ModuleNotFoundError: if scikit-learn or scipy is not installed.
     """
     found = _SCORERS[task.kind](task, examples, said)
-    names = dict.fromkeys([*task.metrics, *(["accuracy"] if "accuracy" in found else [])])
-    return {name: found[name] for name in names}
+    return {name: value for name, value in found.items() if name in (*task.metrics, "accuracy")}
+
+
+def check_scorers() -> None:
+    """A ModuleNotFoundError if scikit-learn or scipy is not installed."""
+    class_scores(np.arange(2), np.arange(2), 2)
+    number_scores(np.arange(2.0), np.arange(2.0))
 
 
 def benchmark_averages(scores: Mapping[str, Scores]) -> Scores:

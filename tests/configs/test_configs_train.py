@@ -9,6 +9,8 @@ import jax
 import numpy as np
 import pytest
 from fine_tuned import write_lines, write_tokenizer
+from text_to_text_examples import EXAMPLES
+from text_to_text_files import write_released
 
 from efficient_attn.data import (
     GLUE,
@@ -22,6 +24,7 @@ from efficient_attn.data import (
     SubwordText,
     TextFiles,
 )
+from efficient_attn.data.text_to_text import ReleasedBenchmarks
 from efficient_attn.experiment import load_config, load_variants, parameters, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.models import EncoderConfig
@@ -29,6 +32,7 @@ from efficient_attn.nn.embedding import AxialPositions, TablePositions
 from efficient_attn.nn.sublayers import sandwich_order
 from efficient_attn.sequence_experiment import SequenceExperiment
 from efficient_attn.span_corruption_experiment import SpanCorruptionExperiment
+from efficient_attn.text_to_text_experiment import TextToTextExperiment
 from efficient_attn.translation_experiment import TranslationExperiment
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -73,6 +77,8 @@ def shrunken(config, path):
         return shrunken_translation(config, path)
     if isinstance(config, SpanCorruptionExperiment):
         return shrunken_spans(config, path)
+    if isinstance(config, TextToTextExperiment):
+        return shrunken_tasks(config, path.parent)
     small = (small_encoder if isinstance(config.model, EncoderConfig) else small_decoder)(config.model)
     return dataclasses.replace(
         config,
@@ -181,14 +187,30 @@ def shrunken_spans(config, path):
     )
 
 
+def shrunken_tasks(config, folder):
+    """Twenty short examples of one task."""
+    tasks = ("glue_cola",)
+    write_released(folder, {name: EXAMPLES[name] for name in tasks})
+    benchmarks = ReleasedBenchmarks(glue=folder / "glue", super_glue=folder / "super_glue")
+    subwords = SentencePieces(file=folder / "x.model")
+    source = dataclasses.replace(config.source, benchmarks=benchmarks, subwords=subwords, tasks=tasks)
+    subwords.fit(source.sentences("train"), 320).save(subwords.file)
+    model = dataclasses.replace(
+        config.model, vocab=320, width=8 * config.model.heads, ff_width=24, encoder_depth=1, decoder_depth=1
+    )
+    small = {"source": source, "model": model, "context": 16, "target_context": 16, "longest_output": 4}
+    return dataclasses.replace(config, **small, batch_size=8, steps=1, eval_batch_size=40)
+
+
 def test_there_are_configs():
     assert {"quickstart", "sparse_transformer_enwik8"} <= {path.stem for path in CONFIGS}
 
 
 # Published translation models differ from the small one in what a trace shows.
 TRANSLATIONS = [path for path in CONFIGS if "translation" in path.stem or "wmt" in path.stem]
+PAIRS = [*TRANSLATIONS, *(path for path in CONFIGS if path.stem == "en_mix")]
 STEPPED = [path for path in CONFIGS if path not in TRANSLATIONS or path.stem == "small_translation"]
-# T5 at its full size differs from the small one in its optimizer, which tests/test_span_corruption_experiment.py has.
+# T5 at its full size differs from the small one in its optimizer, which tests/tasks/test_span_corruption_learning.py has.
 STEPPED = [path for path in STEPPED if path.stem != "t5_small"]
 
 
@@ -208,6 +230,9 @@ def test_a_small_copy_takes_a_step(path, tmp_path):
         return
     if isinstance(config, TranslationExperiment):
         assert report["tokens"] == len(config.source.load("validation").target.tokens)
+        return
+    if isinstance(config, TextToTextExperiment):
+        assert report["examples"] == 20
         return
     # An encoder is scored at the tokens that are taken away.
     assert report["tokens"] == 400 or isinstance(config.model, EncoderConfig)
@@ -231,14 +256,14 @@ def test_variants_are_different_experiments_on_the_same_data(path):
     assert len(set(map(repr, variants.values()))) == len(variants)
 
 
-@pytest.mark.parametrize("path", TRANSLATIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAIRS, ids=lambda path: path.stem)
 def test_every_translation_model_is_built_at_its_full_size(path):
     sizes = {name: parameters(config)["parameters"] for name, config in load_variants(str(path)).items()}
     smallest = 1.5e6 if path.stem == "small_translation" else 54e6
     assert all(size > smallest for size in sizes.values())
 
 
-@pytest.mark.parametrize("path", TRANSLATIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAIRS, ids=lambda path: path.stem)
 def test_the_loss_of_a_translation_model_is_traced_at_its_full_size(path):
     config = load_config(str(path))
     blank = np.zeros((1, config.context), np.int32)

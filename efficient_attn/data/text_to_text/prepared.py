@@ -39,6 +39,6 @@ def _plain(value: Any) -> Any:
         return value.decode()
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
         return [_plain(part) for part in value]
     return value.item() if isinstance(value, np.generic | np.ndarray) else value

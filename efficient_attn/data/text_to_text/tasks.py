@@ -11,7 +11,7 @@ References:
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from efficient_attn.data.splits import SPLITS, Split
 from efficient_attn.data.text_to_text.forms import (
@@ -86,54 +86,64 @@ class TextTask:
 _TRUTH, _ENTAILMENT = ("False", "True"), ("entailment", "not_entailment")
 
 
-def _glue(name: str, column: str, folder: str, fields: tuple[str, ...], labels: tuple[str, ...], **others) -> TextTask:
-    own = {"tfds": f"glue/{name}", "column": column, "folder": folder, "submission": f"{folder}.tsv"}
-    return TextTask(name=f"glue_{name}", labels=labels, **({"form": listed(name, *fields)} | own | others))
+def _glue(name: str, folder: str, *fields: str, **others: Any) -> TextTask:
+    own = {"tfds": f"glue/{name}", "column": folder, "submission": f"{folder}.tsv", "form": listed(name, *fields)}
+    return TextTask(name=f"glue_{name}", folder=folder, **(own | others))
 
 
-def _mnli(name: str, which: str, train: str | None) -> TextTask:
-    labels, form = ("entailment", "neutral", "contradiction"), listed("mnli", "hypothesis", "premise")
-    names = (train, f"validation_{which}", f"test_{which}")
-    file = {"matched": "MNLI-m.tsv", "mismatched": "MNLI-mm.tsv"}[which]
-    own = {"tfds": "glue/mnli", "form": form, "split_names": names, "submission": file}
-    return _glue(name, "MNLI", "MNLI", (), labels, **own)
+def _mnli(name: str, which: str, train: str | None, submission: str) -> TextTask:
+    return _glue(
+        name,
+        "MNLI",
+        tfds="glue/mnli",
+        form=listed("mnli", "hypothesis", "premise"),
+        labels=("entailment", "neutral", "contradiction"),
+        split_names=(train, f"validation_{which}", f"test_{which}"),
+        submission=submission,
+    )
 
 
-def _super(name: str, folder: str, form: Form | tuple[str, ...], **others) -> TextTask:
-    form = listed(name, *form) if isinstance(form, tuple) else form
-    own = {"tfds": f"super_glue/{name}", "column": folder, "folder": folder, "submission": f"{folder}.jsonl"}
-    return TextTask(name=f"super_glue_{name}", form=form, **(own | others))
+def _super_glue(name: str, folder: str, *fields: str, **others: Any) -> TextTask:
+    own = {"tfds": f"super_glue/{name}", "column": folder, "form": listed(name, *fields)}
+    return TextTask(name=f"super_glue_{name}", folder=folder, submission=f"{folder}.jsonl", **(own | others))
 
 
-_SENTENCES, _BOTH = ("sentence1", "sentence2"), ("hypothesis", "premise")
+_F1 = ("f1", "accuracy")
 _ALL = (
-    _glue("cola", "CoLA", "CoLA", ("sentence",), ("unacceptable", "acceptable"), metrics=("mcc",)),
-    _glue("sst2", "SST", "SST-2", ("sentence",), ("negative", "positive")),
-    _glue("mrpc", "MRPC", "MRPC", _SENTENCES, ("not_equivalent", "equivalent"), metrics=("f1", "accuracy")),
-    _glue("stsb", "STSB", "STS-B", _SENTENCES, (), kind="numbers", metrics=("pearson", "spearman")),
-    _glue(
-        *("qqp", "QQP", "QQP", ("question1", "question2"), ("not_duplicate", "duplicate")), metrics=("f1", "accuracy")
+    _glue("cola", "CoLA", "sentence", labels=("unacceptable", "acceptable"), metrics=("mcc",)),
+    _glue("sst2", "SST-2", "sentence", column="SST", labels=("negative", "positive")),
+    _glue("mrpc", "MRPC", "sentence1", "sentence2", labels=("not_equivalent", "equivalent"), metrics=_F1),
+    _glue("stsb", "STS-B", "sentence1", "sentence2", column="STSB", kind="numbers", metrics=("pearson", "spearman")),
+    _glue("qqp", "QQP", "question1", "question2", labels=("not_duplicate", "duplicate"), metrics=_F1),
+    _mnli("mnli", "matched", "train", "MNLI-m.tsv"),
+    _mnli("mnli_mismatched", "mismatched", None, "MNLI-mm.tsv"),
+    _glue("qnli", "QNLI", "question", "sentence", labels=_ENTAILMENT),
+    _glue("rte", "RTE", "sentence1", "sentence2", labels=_ENTAILMENT),
+    _super_glue("boolq", "BoolQ", "passage", "question", labels=_TRUTH),
+    _super_glue(
+        "cb",
+        "CB",
+        "hypothesis",
+        "premise",
+        labels=("entailment", "contradiction", "neutral"),
+        metrics=("macro_f1", "accuracy"),
     ),
-    _mnli("mnli", "matched", "train"),
-    _mnli("mnli_mismatched", "mismatched", None),
-    _glue("qnli", "QNLI", "QNLI", ("question", "sentence"), _ENTAILMENT),
-    _glue("rte", "RTE", "RTE", _SENTENCES, _ENTAILMENT),
-    _super("boolq", "BoolQ", ("passage", "question"), labels=_TRUTH),
-    _super("cb", "CB", _BOTH, labels=("entailment", "contradiction", "neutral"), metrics=("macro_f1", "accuracy")),
-    _super(
-        *("copa", "COPA", ("choice1", "choice2", "premise", "question")), column="CoPA", labels=("choice1", "choice2")
+    _super_glue(
+        "copa", "COPA", "choice1", "choice2", "premise", "question", column="CoPA", labels=("choice1", "choice2")
     ),
-    _super(
-        *("multirc", "MultiRC", without_markup(listed("multirc", "question", "answer", "paragraph"))),
+    _super_glue(
+        "multirc",
+        "MultiRC",
+        form=without_markup(listed("multirc", "question", "answer", "paragraph")),
         labels=_TRUTH,
         kind="questions",
         metrics=("f1a", "exact"),
     ),
-    _super("record", "ReCoRD", query, kind="entities", metrics=("f1", "exact")),
-    _super("rte", "RTE", _BOTH, labels=_ENTAILMENT),
+    _super_glue("record", "ReCoRD", form=query, kind="entities", metrics=("f1", "exact")),
+    _super_glue("rte", "RTE", "hypothesis", "premise", labels=_ENTAILMENT),
     # The paper prints an empty "pos:" first, which the data set in TFDS has no longer.
-    _super("wic", "WiC", (*_SENTENCES, "word"), labels=_TRUTH),
-    _super("wsc", "WSC", pronoun_marked, tfds="super_glue/wsc.fixed", labels=_TRUTH, kind="referents"),
+    _super_glue("wic", "WiC", "sentence1", "sentence2", "word", labels=_TRUTH),
+    _super_glue("wsc", "WSC", tfds="super_glue/wsc.fixed", form=pronoun_marked, labels=_TRUTH, kind="referents"),
 )
 TEXT_TASKS: Mapping[str, TextTask] = MappingProxyType({task.name: task for task in _ALL})
 """By name."""
