@@ -2,10 +2,10 @@
 
 Rows: Tay et al. 2020, the tables of GLUE and SuperGLUE: averages of 83.5 and 70.3 (T5), 75.1 and 61.1 (R), 72.0 and 58.5 (D), 82.6
   and 69.7 (D+V), 84.1 and 72.2 (R+V), on the dev sets.
-Before: `python -m efficient_attn tokenizer configs/en_mix.py`, which learns the pieces of words from the tasks' own training text.
-Command: python train.py configs/en_mix.py --workdir runs/en_mix
+Before: the pre-training of configs/t5_small.py, and of its variants of the same names, whose pieces of words these are.
+Command: python train.py configs/en_mix.py --workdir runs/en_mix --start runs/t5_small
   That has dot products; :random, :dense, :dense_vanilla and :random_vanilla are R, D, D+V and R+V, in the self-attentions of both
-  stacks, never between them. Each in a workdir of its own. --start RUN begins from a run with the same model and pieces.
+  stacks, never between them. Each in a workdir of its own, and begun by --start from the run of its name; without it, at random.
   One task alone: --source.tasks super_glue_cb. What the benchmarks take, a file for each task in FOLDER:
   python eval.py configs/en_mix.py --workdir runs/en_mix --split test --predictions FOLDER
 Metric: those of the tables, as shares of 1: mcc of CoLA; f1 and accuracy of MRPC and QQP; macro_f1 and accuracy of CB; pearson
@@ -15,8 +15,6 @@ Data: GLUE's archives in data/glue and SuperGLUE's in data/super_glue, unpacked,
 Recipe: T5's fine-tuning: 2^18 steps of 128 rows of 512 tokens at a constant 1e-3, Adafactor, dropout of 0.1; every task in
   proportion to its examples, none above 2^19 (none is). The released code's mixture has C4's span corruption, SQuAD and another set
   of pronouns (DPR) too.
-Lacks: pre-training on C4, from which all published rows begin, and T5's own norms and relative positions; without them the figures
-  above are out of reach. T5's Adafactor multiplies its steps by the size of the parameters, the one here does not.
 Hardware: not published. Measured here: not run; that twenty examples of every task are learned by heart is in docs/measurements.md.
 """
 
@@ -24,7 +22,7 @@ import dataclasses
 
 from efficient_attn.data import SentencePieces
 from efficient_attn.data.text_to_text import ReleasedBenchmarks, TextMixture
-from efficient_attn.models import Seq2SeqConfig, Synthesizer
+from efficient_attn.models import Synthesizer, t5
 from efficient_attn.precision import Precision
 from efficient_attn.text_to_text_experiment import TextToTextExperiment
 from efficient_attn.training import Adafactor, Constant, Schedule
@@ -32,31 +30,17 @@ from efficient_attn.training import Adafactor, Constant, Schedule
 LENGTH = 512
 
 CONFIG = TextToTextExperiment(
-    model=Seq2SeqConfig(
-        vocab=32_000,
-        width=512,
-        ff_width=2048,
-        heads=8,
-        encoder_depth=6,
-        decoder_depth=6,
-        longest=LENGTH,
-        norm="pre",
-        bos_token=3,
-        dropout=0.1,
-        attention_dropout=0.1,
-        ff_dropout=0.1,
-        precision=Precision(compute="bfloat16"),
-    ),
+    model=t5(bos_token=3, precision=Precision(compute="bfloat16")),
     source=TextMixture(
         benchmarks=ReleasedBenchmarks(glue="data/glue", super_glue="data/super_glue"),
-        subwords=SentencePieces(file="data/en_mix_32000.model"),
+        subwords=SentencePieces(file="data/t5_32000.model", unknown="token"),
     ),
     context=LENGTH,
     target_context=128,
     batch_size=128,
     steps=2**18,
     schedule=Schedule(peak=1e-3, decay=Constant()),
-    optimizer=Adafactor(decay_cap=1.0),
+    optimizer=Adafactor(decay_cap=1.0, step_size="relative"),
     clip_norm=None,
     eval_batch_size=64,
 )

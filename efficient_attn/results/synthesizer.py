@@ -99,8 +99,8 @@ def _mixed(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> tuple[Row,
 
 
 _PRETRAINED = (
-    "The rows begin from models that were pre-trained on C4, in the sizes and parts of T5: `--start` takes such a run. Pieces are "
-    "made first: `python -m efficient_attn tokenizer CONFIG`."
+    "The rows begin from models that were pre-trained on C4: `configs/t5_small.py` and its variants of the same names, and then "
+    "`--start runs/t5_small` and so on. Pieces are made first: `python -m efficient_attn tokenizer configs/t5_small.py`."
 )
 
 GLUE = Table(

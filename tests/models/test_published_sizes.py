@@ -51,6 +51,24 @@ def test_sandwiches_of_words(name, size):
     assert sum(x.size for x in embedding["projections"].values()) == 1024 * (1024 + 256 + 64)
 
 
+def test_t5_and_its_synthesizers():
+    """The released 60,506,624; self-attentions differ by the blocks of their scores, and nothing has a bias but offsets."""
+    variants = load_variants(str(CONFIGS / "t5_small.py"))
+    found = {name: parameters(config)["parameters"] for name, config in variants.items()}
+    layers, width, heads, length = 12, 512, 8, 512
+    products, weights = layers * 2 * width**2, layers * heads * 2
+    random, dense = layers * heads * length**2, layers * (width**2 + width * length)
+    assert found[""] == 60_506_624
+    assert found["random"] == found[""] - products + random
+    assert found["dense"] == found[""] - products + dense
+    assert found["random_vanilla"] == found[""] + random + weights
+    assert found["dense_vanilla"] == found[""] + dense + weights
+    first = variants[""]
+    newer = {"ff_network": "gated", "sharing": "tokens", "heads": 6, "head_size": 64, "ff_width": 1024}
+    model = dataclasses.replace(first.model, **newer, encoder_depth=8, decoder_depth=8)
+    assert parameters(dataclasses.replace(first, model=model))["parameters"] == 76_961_152
+
+
 def synthesizer(*scores, **sizes):
     """Parameters of the LM1B model with these scores."""
     config = load_config(str(CONFIGS / "synthesizer_lm1b.py"))

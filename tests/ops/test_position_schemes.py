@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.ops.positions import mixed_radix, relative_buckets, rotate, sinusoids
+from efficient_attn.ops.positions import earlier_buckets, mixed_radix, relative_buckets, rotate, sinusoids
 
 pytestmark = pytest.mark.fast
 
@@ -95,6 +95,18 @@ def test_buckets_of_offsets():
     assert later[0] == 0
     last_of_bucket = {11: 8, 15: 9, 22: 10, 31: 11, 45: 12, 63: 13, 90: 14}
     np.testing.assert_array_equal(relative_buckets(np.array([*last_of_bucket]), 32, 128), [*last_of_bucket.values()])
+
+
+def test_buckets_of_earlier_keys_alone():
+    """Those of a T5 decoder of ``transformers``, in float32."""
+    first_of_bucket = {n: n for n in range(17)}
+    first_of_bucket |= {19: 17, 21: 18, 24: 19, 27: 20, 31: 21, 35: 22, 40: 23, 46: 24, 52: 25, 59: 26, 67: 27, 77: 28}
+    first_of_bucket |= {87: 29, 99: 30, 113: 31}
+    expected = np.repeat([*first_of_bucket.values()], np.diff([*first_of_bucket, 300]))
+    np.testing.assert_array_equal(earlier_buckets(np.arange(300), 32, 128), expected)
+    np.testing.assert_array_equal(earlier_buckets(np.array([-1, -200]), 32, 128), [0, 0])
+    with pytest.raises(ValueError, match=r"buckets must be even, .*, got buckets=7, longest=128"):
+        earlier_buckets(np.arange(3), 7, 128)
 
 
 @pytest.mark.parametrize(("buckets", "longest"), [(30, 128), (0, 128), (32, 8)])

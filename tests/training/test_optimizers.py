@@ -80,6 +80,13 @@ def test_adafactor_clips_the_root_mean_square_of_its_update_and_caps_its_memory(
     np.testing.assert_allclose(state[0].whole, 0.5 * second + 0.5 * 4, rtol=1e-5)
 
 
+def test_relative_steps_of_adafactor_are_as_large_as_the_parameters():
+    optimizer = Adafactor(step_size="relative").build(constant(0.1))
+    for value, size in ((2.0, 2.0), (1e-5, 1e-3)):
+        (first,) = run(optimizer, jnp.full((3, 2), value), [jnp.full((3, 2), 7.0)])
+        np.testing.assert_allclose(first, value - 0.1 * size, rtol=1e-4)
+
+
 def test_adafactor_factors_a_large_matrix():
     state = Adafactor(min_factored=3).build(constant(0.1)).init(jnp.zeros((3, 5)))
     chex.assert_shape([state[0].rows, state[0].columns, state[0].whole], [(3,), (5,), (1,)])

@@ -18,6 +18,13 @@ def test_inverse_square_root_is_the_transformer_papers_at_updates_1_4000_10000()
     np.testing.assert_allclose(at(schedule, 0, 3999, 9999, total=100_000), expected, rtol=1e-5)
 
 
+def test_inverse_square_root_is_t5s_at_updates_1_10000_40000():
+    schedule = Schedule(peak=0.01, decay=InverseSquareRoot(flat=10_000))
+    np.testing.assert_allclose(at(schedule, 0, 9999, 39_999, total=2**19), [0.01, 0.01, 0.005], rtol=1e-5)
+    with pytest.raises(ValueError, match="must not be negative; got -1"):
+        InverseSquareRoot(flat=-1)
+
+
 DECAYS = [Constant(), Cosine(), Linear(), Polynomial(power=3.0), InverseSquareRoot(), Drop(at=50)]
 
 
