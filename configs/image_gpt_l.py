@@ -2,16 +2,20 @@
 
 Row: Chen et al. 2020, section 3.4: 1362M parameters; 2.0466 nats per pixel of ImageNet's test images after a million steps.
 Command: python train.py configs/image_gpt_l.py --workdir runs/image_gpt_l
+  configs/image_gpt_l.py:bert (VARIANTS) tells 15 % of the pixels from all others, in a workdir of its own.
 Evaluation: python eval.py configs/image_gpt_l.py --workdir runs/image_gpt_l --split test
 Hardware: the paper names none. Measured here: not run.
 The colours are those of the released kmeans_centers.npy, or of ``fit_palette``. Training images of ImageNet are cropped at
 random in the paper, and are not here; the learning rate is the paper's table 5 as remembered, to be searched downward.
 """
 
+import dataclasses
+
 from efficient_attn.data import PaletteImages, TFDSImages
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import DecoderConfig, Sparse
 from efficient_attn.nn.embedding import TablePositions
+from efficient_attn.pixel_experiment import MaskedPixelExperiment
 from efficient_attn.training import AdamW, Cosine, Schedule
 
 CONFIG = Experiment(
@@ -44,3 +48,8 @@ CONFIG = Experiment(
     schedule=Schedule(peak=1e-3, warmup_steps=9_608, decay=Cosine()),
     optimizer=AdamW(b2=0.95, weight_decay=0.0),
 )
+
+_SHARED = {field.name: getattr(CONFIG, field.name) for field in dataclasses.fields(CONFIG)}
+_BOTH_SIDES = dataclasses.replace(CONFIG.model, attention=Sparse(patterns=("Full()",)))
+
+VARIANTS = {"bert": MaskedPixelExperiment(**_SHARED | {"model": _BOTH_SIDES})}

@@ -143,7 +143,9 @@ def language_model(config: Recipe, path: str) -> Experiment:
       ValueError: if it is of no language model.
     """
     if not isinstance(config, Experiment):
-        raise ValueError(f"a config of a language model is needed, and {path} holds a {type(config).__name__}")
+        raise ValueError(
+            f"a config of a language model is needed, and that of {path} is of type {type(config).__name__}"
+        )
     return config
 
 

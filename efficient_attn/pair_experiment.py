@@ -59,5 +59,7 @@ def pair_experiment(config: Recipe, path: str) -> PairExperiment:
       ValueError: if it is of no encoder-decoder.
     """
     if not isinstance(config, PairExperiment):
-        raise ValueError(f"a config of an encoder-decoder is needed, and {path} holds a {type(config).__name__}")
+        raise ValueError(
+            f"a config of an encoder-decoder is needed, and that of {path} is of type {type(config).__name__}"
+        )
     return config

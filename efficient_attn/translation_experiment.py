@@ -153,5 +153,5 @@ def translation(config: Recipe, path: str) -> TranslationExperiment:
       ValueError: if it is of no translation.
     """
     if not isinstance(config, TranslationExperiment):
-        raise ValueError(f"a config of translation is needed, and {path} holds a {type(config).__name__}")
+        raise ValueError(f"a config of translation is needed, and that of {path} is of type {type(config).__name__}")
     return config

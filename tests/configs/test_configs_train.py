@@ -16,7 +16,11 @@ from efficient_attn.data import (
     GLUE,
     CopyFirst,
     Denoising,
+    ImageClasses,
+    ImageFolder,
     LabelledLines,
+    Palette,
+    PaletteImages,
     ParallelText,
     SentencePieces,
     SQuAD,
@@ -27,6 +31,7 @@ from efficient_attn.data import (
 from efficient_attn.data.text_to_text import ReleasedBenchmarks
 from efficient_attn.experiment import load_config, load_variants, parameters, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
+from efficient_attn.image_class_experiment import ImageClassExperiment
 from efficient_attn.models import EncoderConfig
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
 from efficient_attn.nn.sublayers import sandwich_order
@@ -79,6 +84,8 @@ def shrunken(config, path):
         return shrunken_spans(config, path)
     if isinstance(config, TextToTextExperiment):
         return shrunken_tasks(config, path.parent)
+    if isinstance(config, ImageClassExperiment):
+        return shrunken_classes(config, path.parent / "pictures")
     small = (small_encoder if isinstance(config.model, EncoderConfig) else small_decoder)(config.model)
     return dataclasses.replace(
         config,
@@ -131,6 +138,30 @@ def shrunken_questions(config, folder):
     small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
     return dataclasses.replace(
         config, **small, answering=answering, context=16, batch_size=8, eval_batch_size=8, steps=1
+    )
+
+
+def shrunken_classes(config, folder):
+    """Eight pictures of 4 x 4 pixels of each class in every split."""
+    image, rng = pytest.importorskip("PIL.Image"), np.random.default_rng(0)
+    for place in range(24 * config.model.labels):
+        held = folder / ("train", "validation", "test")[place % 3] / f"class{place // 24}"
+        held.mkdir(parents=True, exist_ok=True)
+        image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(held / f"{place}.png")
+    Palette(np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)).save(folder / "colours.npy")
+    images = PaletteImages(images=ImageFolder(path=folder, size=4), palette=folder / "colours.npy")
+    decoder = dataclasses.replace(small_decoder(config.model.decoder), vocab=8)
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, decoder=decoder),
+        source=ImageClasses(images=images),
+        start=None,
+        context=16,
+        moving=dataclasses.replace(config.moving, distance=1),
+        batch_size=8,
+        eval_batch_size=8,
+        steps=1,
+        schedule=dataclasses.replace(config.schedule, warmup_steps=1),
     )
 
 
@@ -238,6 +269,9 @@ def test_a_small_copy_takes_a_step(path, tmp_path):
     if isinstance(config, TextToTextExperiment):
         assert report["examples"] == 20
         return
+    if isinstance(config, ImageClassExperiment):
+        assert report["examples"] == 8 * config.model.labels
+        return
     # An encoder is scored at the tokens that are taken away.
     assert report["tokens"] == 400 or isinstance(config.model, EncoderConfig)
     assert report["bits_per_byte"] == pytest.approx(report["loss"] / math.log(2))
@@ -256,7 +290,9 @@ def test_variants_are_different_experiments_on_the_same_data(path):
         assert load_config(f"{path}:{name}" if name else str(path)) == config
         # Tasks that are learned in the same way are variants too, and so are other languages.
         same = isinstance(config, FineTuningExperiment) and type(config.source) is type(variants[""].source)
-        assert same or isinstance(config, TranslationExperiment) or config.source == variants[""].source
+        # The classes of images are learned after the images, or those of other images.
+        same = same or isinstance(config, TranslationExperiment | ImageClassExperiment)
+        assert same or config.source == variants[""].source
     assert len(set(map(repr, variants.values()))) == len(variants)
 
 
