@@ -2,13 +2,13 @@
 
 Row: none; Chen et al. 2020 train on ImageNet, and probe and fine-tune on CIFAR-10 and others.
 Data: data/pictures, with a folder for each class in each of train, validation and test; measured on the emoji of the npm packages
-  emoji-datasource-google and -twitter, 3,049, 300 and 420 of 9 categories, those of one meaning in one split, on white. The colours:
-  fit_palette(ImageFolder(path="data/pictures", size=16).labelled("train").pixels.reshape(-1, 3), colours=64).save(
+  emoji-datasource-google and -twitter, 3,049, 296 and 420 of 9 categories, on white, those of one meaning in one split. The
+  colours: fit_palette(ImageFolder(path="data/pictures", size=16).labelled("train").pixels.reshape(-1, 3), colours=64).save(
   "data/pictures_colours.npy").
 Command: python train.py configs/small_image_gpt_folders.py --workdir runs/small_image_gpt_folders
-  VARIANTS, each in a workdir of its own: :bert tells 15 % of the pixels from all others; :tuned goes on from the first run and learns
-  the classes too, :tuned_classes learns these alone, :tuned_bert goes on from :bert in runs/small_image_gpt_folders_bert, and :scratch
-  from nothing.
+  VARIANTS, each in a workdir of its own: :bert tells 15 % of the pixels from all others; :tuned goes on from the first run and
+  learns the classes too, :tuned_classes learns these alone, :tuned_bert goes on from :bert in runs/small_image_gpt_folders_bert,
+  and :scratch from nothing.
 Evaluation: python eval.py configs/small_image_gpt_folders.py --workdir runs/small_image_gpt_folders --split test
   python -m efficient_attn sample --config configs/small_image_gpt_folders.py --workdir runs/small_image_gpt_folders --count 8
   --prompt-split test --nearest --zoom 3 --temperature 0.9 --out completed.png

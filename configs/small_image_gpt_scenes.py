@@ -1,8 +1,8 @@
 """A small Image GPT on tiles of photographs, 16 x 16 pixels in 64 colours, for linear probes of which photograph a tile is of.
 
 Row: none; Chen et al. 2020 probe models of 24 to 60 layers, trained on ImageNet, on CIFAR-10 and others.
-Data: data/scenes, with a folder for each photograph in each of train, validation and test, and data/scenes_colours.npy, chosen as in
-  configs/small_image_gpt_folders.py; measured on 27 wallpapers, 640 pixels long, whose tiles lie in another split than their
+Data: data/scenes, with a folder for each photograph in each of train, validation and test, and data/scenes_colours.npy, chosen as
+  in configs/small_image_gpt_folders.py; measured on 27 wallpapers, 640 pixels long, whose tiles lie in another split than their
   neighbours 4 tiles on: 12,073, 791 and 1,209.
 Command: python train.py configs/small_image_gpt_scenes.py --workdir runs/small_image_gpt_scenes
   configs/small_image_gpt_scenes.py:bert (VARIANTS) tells 15 % of the pixels from all others, in a workdir of its own.

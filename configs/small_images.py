@@ -1,8 +1,8 @@
 """Dense, strided and fixed attention at equal steps on bytes of photographs: the comparison of the Sparse Transformer, small.
 
 Row: none; Child et al. 2019, table 2, compares them on enwik8 and CIFAR-10.
-Data: data/photographs, a folder of PNG or JPEG files, or of folders train, validation and test; measured on tiles of 32 x 32 pixels of
-  27 wallpapers, 1,280 pixels long: 6,255 of 21 of them, 90 of three others, 90 of the last three.
+Data: data/photographs, a folder of PNG or JPEG files, or of folders train, validation and test; measured on tiles of 32 x 32 pixels
+  of 27 wallpapers, 1,280 pixels long: 6,255 of 21 of them, 90 of three others, 90 of the last three.
 Command: python train.py configs/small_images.py --workdir runs/small_images
   That is dense attention; configs/small_images.py:strided and :fixed are the others, in workdirs of their own.
 Hardware: 2 CPU cores, minutes each. Measured: docs/measurements.md.
