@@ -23,7 +23,6 @@ from efficient_attn.data import (
     SubwordPairs,
     TextFiles,
 )
-from efficient_attn.data.text_to_text import ReleasedBenchmarks
 from efficient_attn.experiment import load_config, load_variants, parameters, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.models import EncoderConfig
@@ -161,8 +160,7 @@ def shrunken_translation(config, path):
 def shrunken_tasks(config, folder):
     """Twenty short examples of one task."""
     tasks = ("glue_cola",)
-    write_released(folder, {name: EXAMPLES[name] for name in tasks})
-    benchmarks = ReleasedBenchmarks(glue=folder / "glue", super_glue=folder / "super_glue")
+    benchmarks = write_released(folder, {name: EXAMPLES[name] for name in tasks})
     subwords = SentencePieces(file=folder / "x.model")
     source = dataclasses.replace(config.source, benchmarks=benchmarks, subwords=subwords, tasks=tasks)
     subwords.fit(source.sentences("train"), 320).save(subwords.file)
