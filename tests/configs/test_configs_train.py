@@ -28,7 +28,6 @@ from efficient_attn.data import (
     SubwordText,
     TextFiles,
 )
-from efficient_attn.data.text_to_text import ReleasedBenchmarks
 from efficient_attn.experiment import load_config, load_variants, parameters, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.image_class_experiment import ImageClassExperiment
@@ -221,8 +220,7 @@ def shrunken_spans(config, path):
 def shrunken_tasks(config, folder):
     """Twenty short examples of one task."""
     tasks = ("glue_cola",)
-    write_released(folder, {name: EXAMPLES[name] for name in tasks})
-    benchmarks = ReleasedBenchmarks(glue=folder / "glue", super_glue=folder / "super_glue")
+    benchmarks = write_released(folder, {name: EXAMPLES[name] for name in tasks})
     subwords = SentencePieces(file=folder / "x.model")
     source = dataclasses.replace(config.source, benchmarks=benchmarks, subwords=subwords, tasks=tasks)
     subwords.fit(source.sentences("train"), 320).save(subwords.file)

@@ -10,7 +10,7 @@ from text_to_text_examples import EXAMPLES
 from text_to_text_files import write_released
 
 from efficient_attn.data import SentencePieces
-from efficient_attn.data.text_to_text import EN_MIX, TEXT_TASKS, ReleasedBenchmarks, TextMixture
+from efficient_attn.data.text_to_text import EN_MIX, TEXT_TASKS, TextMixture
 from efficient_attn.data.text_to_text.submissions import write_answers
 from efficient_attn.experiment import evaluate, train
 from efficient_attn.models import Seq2SeqConfig
@@ -173,10 +173,8 @@ def test_averages_are_those_of_the_published_rows(benchmark):
 def source(tmp_path_factory):
     """All tasks, every split of which has the same twenty examples, in pieces of their own text."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    write_released(folder, EXAMPLES)
     subwords = SentencePieces(file=folder / "x.model", coverage=1.0)
-    benchmarks = ReleasedBenchmarks(glue=folder / "glue", super_glue=folder / "super_glue")
-    mixture = TextMixture(benchmarks=benchmarks, subwords=subwords)
+    mixture = TextMixture(benchmarks=write_released(folder, EXAMPLES), subwords=subwords)
     subwords.fit(mixture.sentences("train"), VOCAB).save(subwords.file)
     return mixture
 

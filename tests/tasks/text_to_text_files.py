@@ -3,13 +3,13 @@
 import json
 
 from efficient_attn.data.glue import GLUE_TABLES
-from efficient_attn.data.text_to_text import TEXT_TASKS
+from efficient_attn.data.text_to_text import TEXT_TASKS, ReleasedBenchmarks
 
 TRUTH = (False, True)
 
 
 def write_released(folder, examples, splits=("train", "validation", "test")):
-    """The same examples as each of the splits, without labels in the last one; folders ``glue`` and ``super_glue``."""
+    """The same examples as each of the splits, without labels in the last one."""
     for name, some in examples.items():
         task = TEXT_TASKS[name]
         place = folder / task.benchmark / task.folder
@@ -21,6 +21,7 @@ def write_released(folder, examples, splits=("train", "validation", "test")):
                 file = {"train": "train.jsonl", "validation": "val.jsonl", "test": "test.jsonl"}[split]
                 rows = ROWS.get(task.folder, plain_rows)(task, some, split != "test")
                 (place / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ReleasedBenchmarks(glue=folder / "glue", super_glue=folder / "super_glue")
 
 
 def write_table(place, task, examples, split):
