@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -38,7 +39,7 @@ def published(request):
 
 def whole(tokens):
     """Texts of which every token counts, padding too."""
-    return dataclasses.replace(Sequence.of(tokens, PAD), segments=np.ones_like(tokens))
+    return dataclasses.replace(Sequence.of(tokens, PAD), segments=jnp.ones_like(tokens))
 
 
 def test_logits(published):
