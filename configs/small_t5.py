@@ -6,7 +6,8 @@ Command: python train.py configs/small_t5.py --workdir runs/small_t5
   the bias of offsets is added; each in a workdir of its own.
 Metric: nats per token of a target, sentinels and ends among them, and how many were the most probable one; beside them the nats of
   a code that knows how often each token is in the targets.
-Hardware: 2 CPU cores. Measured: not yet.
+Hardware: 2 CPU cores, 14 minutes beside much other work. Measured: 4.79 nats per token of the validation split's targets, where a
+  code of shares needs 5.54, or 4.96 knowing the order of sentinels: 600 steps are few (docs/measurements.md). Variants: not run.
 """
 
 import dataclasses

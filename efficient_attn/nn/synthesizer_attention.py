@@ -231,7 +231,10 @@ class SynthesizerAttention(Attention):
         """Attention with dot products, given scores, or the sum of both."""
         if query is None:
             return synthesized_attention(where.pop("bias"), value, pattern, **where)
-        return attend(query, key, value, pattern, scale=self.scale, **where)
+        bias = where.pop("bias", None)
+        if not isinstance(bias, RelativeBias | None) and bias.ndim == 3:
+            bias = bias[None]
+        return attend(query, key, value, pattern, bias=bias, scale=self.scale, **where)
 
     def _project(self, x: Float[Array, "B T D"], positions: Int[Array, " T"]):
         """Queries, keys and values; the first two without features where there are no dot products."""
@@ -271,12 +274,12 @@ def _added(
     queries: Int[Array, " T"],
     keys: Int[Array, " S"],
 ) -> dict[str, Any]:
-    """Scores and a bias by offset, as ``attend`` takes them: spread over pairs only where the scores are by pairs already."""
+    """Scores and a bias by offset in one, as ``bias``: spread over pairs only where the scores are by pairs already."""
     if scores is None:
         return biased(bias)
     if bias is not None:
         scores = scores + bias.values[:, bias.columns(queries[:, None], keys[None])].astype(scores.dtype)
-    return {"bias": scores if scores.ndim == 4 else scores[None]}
+    return {"bias": scores}
 
 
 def _sizes(mechanism: Synthesizer, width: int, heads: int, init: Initialization) -> ScoreSizes:

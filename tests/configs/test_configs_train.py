@@ -241,7 +241,7 @@ TRANSLATIONS = [
     for path in CONFIGS
     if "translation" in path.stem or "wmt" in path.stem or (path.stem.startswith("gshard") and path.stem != "gshard_lm")
 ]
-PAIRS = [*TRANSLATIONS, *(path for path in CONFIGS if path.stem == "en_mix")]
+PAIRS = [*TRANSLATIONS, *(path for path in CONFIGS if path.stem in ("en_mix", "t5_small"))]
 STEPPED = [path for path in CONFIGS if path not in TRANSLATIONS or path.stem == "small_translation"]
 # T5 at its full size differs from the small one in its optimizer, which tests/tasks/test_span_corruption_learning.py has.
 STEPPED = [path for path in STEPPED if path.stem != "t5_small"]

@@ -41,7 +41,7 @@ def build(name: str) -> torch.nn.Module:
     model = transformers.T5ForConditionalGeneration(transformers.T5Config(**SMALL | CASES[name]))
     if name == "gated":
         # transformers ties the logits' table whatever the config says, unless a checkpoint has one that differs.
-        model.lm_head.weight = torch.nn.Parameter(torch.randn(model.lm_head.weight.shape))
+        model.lm_head.weight = torch.nn.Parameter(torch.randn(model.lm_head.weight.shape) / 4)
     for parameter in model.parameters():
         parameter.data += NOISE[name] * torch.randn_like(parameter)
     # Texts end oftener with an end that stands out.
@@ -66,6 +66,17 @@ def answered(model: torch.nn.Module, sources: torch.Tensor, targets: torch.Tenso
         found = model.double()(input_ids=sources, attention_mask=mask, decoder_input_ids=before).logits
     model.float()
     return found.float()
+
+
+def slopes(model: torch.nn.Module, sources: torch.Tensor, targets: torch.Tensor) -> dict[str, np.ndarray]:
+    """Gradients of the mean cross-entropy of targets in the two biases of offsets, in double precision."""
+    mask = (sources != PAD).long()
+    model.double()(input_ids=sources, attention_mask=mask, labels=targets).loss.backward()
+    named = {name: x for name, x in model.named_parameters() if "relative_attention_bias" in name}
+    found = {name: x.grad.float().numpy() for name, x in named.items()}
+    model.zero_grad()
+    model.float()
+    return found
 
 
 def searched(model: torch.nn.Module, sources: torch.Tensor, beams: int) -> np.ndarray:
@@ -93,6 +104,7 @@ def main() -> None:
         (FOLDER / name / "generation_config.json").unlink(missing_ok=True)
         stored = {"sources": sources.numpy().astype(np.int32), "targets": targets.numpy().astype(np.int32)}
         stored["logits"] = answered(model, sources, targets).numpy()
+        stored |= {f"slope {tensor}": x for tensor, x in slopes(model, sources, targets).items()}
         stored |= {"greedy": searched(model, sources, 1), "beams": searched(model, sources, 3)}
         np.savez_compressed(FOLDER / name / "answers.npz", **stored)
 

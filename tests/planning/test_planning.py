@@ -67,12 +67,13 @@ def test_remedies_are_tried_together():
 
 @pytest.mark.fast
 @pytest.mark.parametrize(
-    "name", ["quickstart", "small_mpnet", "small_linformer", "small_image_gpt_digits.py:bert", "small_translation"]
+    "name",
+    ["quickstart", "small_mpnet", "small_linformer", "small_image_gpt_digits.py:bert", "small_translation", "small_t5"],
 )
 def test_every_way_of_reading_has_a_batch(name):
     config = load_config(str(ROOT / "configs" / (name if ":" in name else name + ".py")))
     batch = batch_shapes(config)
-    assert batch["target" if "target" in batch else "tokens"].shape == (config.batch_size, config.context)
+    assert batch["source" if "source" in batch else "tokens"].shape == (config.batch_size, config.context)
     loss, _ = jax.eval_shape(config.reading.program()["objective"], config.form.shapes(), batch, jax.random.key(0), ())
     assert loss
     assert all(changed.model != config.model for _, changed in remedies(config))

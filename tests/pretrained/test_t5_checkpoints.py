@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,11 +16,14 @@ import efficient_attn as ea
 from efficient_attn.decoding import BeamOptions, beam_search
 from efficient_attn.decoding.target_sampling import greedy
 from efficient_attn.models import Seq2Seq, Sequence, Synthesizer, seq2seq_of, t5
+from efficient_attn.pretrained.folder import tensors_of
 from efficient_attn.pretrained.weights import read_tensors, write_tensors
+from efficient_attn.tasks.language_modelling import cross_entropy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = ("first", "gated")
 PAD = 0
+SIDES = ("encoder", "decoder")
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -35,7 +39,7 @@ def published(request):
 
 def whole(tokens):
     """Texts of which every token counts, padding too."""
-    return dataclasses.replace(Sequence.of(tokens, PAD), segments=np.ones_like(tokens))
+    return dataclasses.replace(Sequence.of(tokens, PAD), segments=jnp.ones_like(tokens))
 
 
 def test_logits(published):
@@ -43,6 +47,19 @@ def test_logits(published):
     logits = jax.jit(lambda params, *texts: form.module(params)(*texts))
     found = logits(params, Sequence.of(kept["sources"], PAD), whole(kept["targets"]))
     np.testing.assert_allclose(found, kept["logits"], atol=2e-5)
+
+
+def test_gradients_of_the_biases_of_offsets(published):
+    _, model, form, params, kept = published
+    sources, targets = Sequence.of(kept["sources"], PAD), whole(kept["targets"])
+
+    def loss(params):
+        return cross_entropy(form.module(params)(sources, targets), targets.tokens).mean()
+
+    found = tensors_of(model, jax.jit(jax.grad(loss))(params))
+    for tensor in (f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight" for side in SIDES):
+        np.testing.assert_allclose(found[tensor], kept[f"slope {tensor}"], atol=1e-6, err_msg=tensor)
+        assert np.abs(found[tensor]).max() > 1e-3
 
 
 def test_greedy_and_beam_search(published):
