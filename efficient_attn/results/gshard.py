@@ -86,8 +86,7 @@ SIZES = Table(
         ),
     ),
     note="The data is not public: rows are answered by compiling the models, or their decoder-only twins, for chips of v5p, not by "
-    "training. "
-    "The last of a chip's figures is the least time at its published rates.",
+    "training. The last of a chip's figures is the least time at its published rates.",
 )
 
 EFFICIENCY = Table(
