@@ -27,11 +27,12 @@ CONFIG = Experiment(
     ),
     source=ImageFolder(path="data/photographs", size=32),
     context=3_072,
-    batch_size=4,
-    steps=600,
+    batch_size=2,
+    steps=1200,
     schedule=Schedule(peak=2e-3, warmup_steps=30, decay=Cosine(final=0.05)),
     optimizer=AdamW(b2=0.98, weight_decay=0.01),
-    log_every=20,
+    log_every=50,
+    eval_batch_size=4,
 )
 
 
