@@ -113,8 +113,11 @@ class Images:
         """A grid. A sample that was stopped early is black below."""
         self.write_beside(file, [samples], 1)
 
-    def write_beside(self, file: Path | None, columns: Sequence[Samples], zoom: int) -> None:
-        """A row for the first of each of ``columns``, one for the second, ...; of one column, a grid."""
+    def write_beside(self, file: Path | None, columns: Sequence[np.ndarray], zoom: int) -> None:
+        """A row for the first of each of ``columns``, one for the second, ...; of one column, a grid.
+
+        Each column is ``Samples`` with a length of its own.
+        """
         cells = np.stack([self._whole(samples) for samples in columns], axis=1)
         write_png(file, cells.reshape(-1, *self.shape, 3), len(columns) if len(columns) > 1 else None, zoom)
 
