@@ -27,7 +27,7 @@ CONFIG = Experiment(
     source=AudioFiles(path="data/speech"),
     context=4_096,
     batch_size=2,
-    steps=1000,
+    steps=600,
     schedule=Schedule(peak=2e-3, warmup_steps=30, decay=Cosine(final=0.05)),
     optimizer=AdamW(b2=0.98, weight_decay=0.01),
     eval_batch_size=8,
