@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from efficient_attn.data.audio import mu_law_decode
 from efficient_attn.training.curve import empty_figure
@@ -16,12 +15,12 @@ SPECTRUM, _SHARED = 256, 192
 _RANGE = 80
 
 
-def draw_sounds(file: Path, sounds: Sequence[UInt8[np.ndarray, " length"]], rate: int) -> None:
+def draw_sounds(file: Path, sounds: Sequence[np.ndarray], rate: int) -> None:
     """Draws a row for each sound, its waveform above its spectrogram.
 
     Args:
       file: the picture.
-      sounds: mu-law tokens, more than ``SPECTRUM`` of each.
+      sounds: mu-law tokens, uint8 [length], more than ``SPECTRUM`` of each.
       rate: samples per second.
 
     Raises:

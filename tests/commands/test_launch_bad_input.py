@@ -120,10 +120,13 @@ CASES = {
         "sample --config {config} --workdir {run} --out {absent}/a.txt",
         "there is no folder for",
     ),
-    "two prompts": ("sample --config {config} --workdir {run} --prompt a --prompt-file {config}", "name one of them"),
+    "two prompts": (
+        "sample --config {config} --workdir {run} --prompt a --prompt-file {config}",
+        "name one of what is continued",
+    ),
     "a share of nothing": (
         "sample --config {config} --workdir {run} --share 0.5",
-        "a share of --prompt-file, and none was",
+        "share is that of a prompt_file or of a prompt_split, and none was",
     ),
     "more than a file": (
         "sample --config {config} --workdir {run} --prompt-file {config} --share 2",

@@ -83,7 +83,7 @@ def test_from_sentences_to_translations(config, tmp_path, capsysbinary, monkeypa
 def test_what_cannot_be_is_one_line(config, tmp_path, capsys):
     workdir = ["--workdir", str(tmp_path / "none")]
     assert "is there already: remove it, or name another by --out" in refusal(capsys, "tokenizer", config)
-    assert "a config of an encoder-decoder is needed, and configs/quickstart.py holds" in refusal(
+    assert "a config of an encoder-decoder is needed, and that of configs/quickstart.py is of type" in refusal(
         capsys, "tokenizer", "configs/quickstart.py"
     )
     (tmp_path / "in.txt").write_text("a b\n")
