@@ -13,6 +13,7 @@ import numpy as np
 from efficient_attn import data, training
 from efficient_attn.decoding import SamplingOptions, sample
 from efficient_attn.models import AdaptiveSpan, DecoderConfig, Functional, decoder_of
+from efficient_attn.models.decoder_config import RECOMPUTED
 from efficient_attn.models.functional import count
 from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.lsh_attention import Hashing
@@ -41,9 +42,7 @@ Source = (
 )
 
 
-# Fields of the model that decide what is computed again, and those of its attention that decide how tokens are brought
-# together: the same parameters may be evaluated with others.
-_RECOMPUTED = ("remat", "ff_stretch", "logits_stretch")
+# Fields of a model's attention that decide how tokens are brought together: the same parameters may be evaluated with others.
 _HASHING = tuple(field.name for field in dataclasses.fields(Hashing))
 
 
@@ -86,7 +85,7 @@ class Experiment(Recipe):
 
     def parametrised(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that its parameters depend on."""
-        kept = {k: v for k, v in model.items() if k not in _RECOMPUTED}
+        kept = {k: v for k, v in model.items() if k not in RECOMPUTED}
         return kept | {"attention": {k: v for k, v in kept["attention"].items() if k not in _HASHING}}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from efficient_attn import data, training
 from efficient_attn.masked_experiment import DrawnBatches
 from efficient_attn.models import DecoderConfig, Functional, ImageReader, ImageReaderConfig, image_reader_of
+from efficient_attn.models.decoder_config import RECOMPUTED
 from efficient_attn.models.image_gpt import check_masked
 from efficient_attn.pixel_experiment import masking
 from efficient_attn.recipe import Recipe
@@ -19,9 +20,8 @@ from efficient_attn.text_readings import Predictions
 
 # Parts of the seed that keep apart what is drawn for evaluation, and how images are moved.
 _EVALUATION, _MOVING = 1, 2
-# Fields of a decoder that decide what is computed again, and those that say how it is trained.
-_RECOMPUTED = ("remat", "ff_stretch", "logits_stretch")
-_TRAINED = (*_RECOMPUTED, "dropout", "attention_dropout", "ff_dropout", "precision", "initialization")
+# Fields of a decoder that say how it is trained.
+_TRAINED = (*RECOMPUTED, "dropout", "attention_dropout", "ff_dropout", "precision", "initialization")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class ImageClassExperiment(Recipe):
 
     def parametrised(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that its parameters depend on."""
-        decoder = {name: value for name, value in (model.get("decoder") or {}).items() if name not in _RECOMPUTED}
+        decoder = {name: value for name, value in (model.get("decoder") or {}).items() if name not in RECOMPUTED}
         return model | {"decoder": decoder}
 
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from efficient_attn.data.labelled import LabelledImages
+from efficient_attn.data.labelled import LabelledImages, labelled_stream
 from efficient_attn.data.source import (
     Location,
     files_of_split,
@@ -109,16 +109,8 @@ class ImageFolder:
         folder, files = self._files()
         chosen = files_of_split(folder, files, self.splits, split)
         names = sorted({file.parent.name for file in files})
-        stream = self._stream(folder, chosen, split)
-        pixels = stream.tokens.reshape(len(chosen), -1)
-        return LabelledImages(
-            tokens=pixels,
-            vocab_size=stream.vocab_size,
-            shape=stream.image_shape,
-            pixels=pixels,
-            labels=np.array([names.index(file.parent.name) for file in chosen], np.int32),
-            classes=tuple(names),
-            description=f"{stream.description} in {len(names)} classes",
+        return labelled_stream(
+            self._stream(folder, chosen, split), [names.index(file.parent.name) for file in chosen], names
         )
 
     def _stream(self, folder: Path, files: Sequence[Path], split: Split) -> TokenStream:

@@ -1,6 +1,7 @@
 """Images whose classes are known, as a probe and a classifier read them."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Int, Int32, UInt8, UInt16
 
 from efficient_attn.data.batches import Batch
 from efficient_attn.data.splits import Split
+from efficient_attn.data.stream import TokenStream
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +38,20 @@ class LabelledImages:
         """These images: ``tokens`` int32 [B, T], all ``valid``, and ``targets`` int32 [B], their classes."""
         tokens = self.tokens[rows].astype(np.int32)
         return {"tokens": tokens, "valid": np.ones(tokens.shape, bool), "targets": self.labels[rows]}
+
+
+def labelled_stream(stream: TokenStream, labels: Sequence[int], classes: Sequence[str]) -> LabelledImages:
+    """The images of a stream of channels of pixels, one after the other, with the class of each."""
+    pixels = stream.tokens.reshape(len(labels), -1)
+    return LabelledImages(
+        tokens=pixels,
+        vocab_size=stream.vocab_size,
+        shape=stream.image_shape,
+        pixels=pixels,
+        labels=np.array(labels, np.int32),
+        classes=tuple(classes),
+        description=f"{stream.description} in {len(classes)} classes",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from efficient_attn.data.labelled import LabelledImages
+from efficient_attn.data.labelled import LabelledImages, labelled_stream
 from efficient_attn.data.source import Location, hash_identity, read_file, require_folder
 from efficient_attn.data.splits import SPLITS, Split
 from efficient_attn.data.stream import TokenStream
@@ -100,19 +100,10 @@ class TFDSImages:
 
     def labelled(self, split: Split) -> LabelledImages:
         """As ``load``, and the classes that the records have as ``label``."""
-        stream, tfds_split = self.load(split), self.split_names[SPLITS.index(split)]
         folder = prepared_folder(self.name, self.data_dir)
-        records, names = open_records(folder, "label", tfds_split), tuple(class_names(folder, "label"))
-        pixels = stream.tokens.reshape(len(records), -1)
-        return LabelledImages(
-            tokens=pixels,
-            vocab_size=stream.vocab_size,
-            shape=stream.image_shape,
-            pixels=pixels,
-            labels=np.array([records[i]["label"] for i in range(len(records))], np.int32),
-            classes=names,
-            description=f"{stream.description} in {len(names)} classes",
-        )
+        records = open_records(folder, "label", self.split_names[SPLITS.index(split)])
+        labels = [int(records[i]["label"]) for i in range(len(records))]
+        return labelled_stream(self.load(split), labels, class_names(folder, "label"))
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""

@@ -17,6 +17,9 @@ from efficient_attn.nn.sublayers import check_order
 from efficient_attn.patterns.algebra import Pattern, PerHead
 from efficient_attn.precision import Precision
 
+# Fields that decide what the backward pass computes again: the same parameters may be used with others.
+RECOMPUTED = ("remat", "ff_stretch", "logits_stretch")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecoderConfig:

@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 
 from efficient_attn.models.decoder import Decoder
-from efficient_attn.models.decoder_config import DecoderConfig
+from efficient_attn.models.decoder_config import RECOMPUTED, DecoderConfig
 from efficient_attn.models.image_gpt import ImageReader, ImageReaderConfig
 from efficient_attn.nn.embedding import TablePositions
 from efficient_attn.nn.sparse import Sparse
@@ -38,7 +38,7 @@ _FIXED = {
 }
 # The start is the table's last row.
 _ROW = Layout(lambda x: x[0], lambda x: x[None])
-_TRAINING = ("dropout", "remat", "ff_stretch", "logits_stretch", "precision", "initialization")
+_TRAINING = (*RECOMPUTED, "dropout", "precision", "initialization")
 
 
 def _read_config(fields: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> AnyConfig:

@@ -49,17 +49,23 @@ def logistic_regression(strengths: Sequence[float], iterations: int) -> Fit:
         raise ValueError(f"strengths must be positive, and iterations at least 1; got {strengths} and {iterations}")
 
     def fitted(train: Labelled, strength: float) -> Predict:
-        every = train.features.reshape(-1, train.features.shape[-1])
-        # A pixel that is always black varies by 0.
-        mean, scale = every.mean(0), np.maximum(every.std(0), 1e-6)
+        features, labels, scaled = standardised(train)
         model = LogisticRegression(C=strength, max_iter=iterations)
         with warnings.catch_warnings():
             # The number of iterations is part of what is asked for.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit((every - mean) / scale, np.tile(train.labels, len(train.features)))
-        return lambda features: model.predict((features - mean) / scale)
+            model.fit(scaled(features), labels)
+        return lambda features: model.predict(scaled(features))
 
     return lambda train, validation: best((fitted(train, strength) for strength in strengths), validation)
+
+
+def standardised(train: Labelled) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Features and classes of all draws, and what gives features these features' mean of 0 and variance of 1."""
+    every = train.features.reshape(-1, train.features.shape[-1])
+    # A pixel that is always black varies by 0.
+    mean, scale = every.mean(0), np.maximum(every.std(0), 1e-6)
+    return every, np.tile(train.labels, len(train.features)), lambda features: (features - mean) / scale
 
 
 def best(found: Iterable[Predict], validation: Labelled) -> Predict:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from efficient_attn.tasks.linear_probe import Fit, Labelled, Predict, best
+from efficient_attn.tasks.linear_probe import Fit, Labelled, Predict, best, standardised
 
 _MOMENTUM, _BATCH = 0.9, 128
 
@@ -33,10 +33,7 @@ def gradient_descent(rates: Sequence[float], steps: int, seed: int = 0) -> Fit:
         raise ValueError(f"rates must be positive, and steps at least 1; got {rates} and {steps}")
 
     def fitted(train: Labelled, rate: float) -> Predict:
-        every = train.features.reshape(-1, train.features.shape[-1])
-        # A pixel that is always black varies by 0.
-        mean, scale = every.mean(0), np.maximum(every.std(0), 1e-6)
-        labels = np.tile(train.labels, len(train.features))
+        every, labels, scaled = standardised(train)
         rng, batches = np.random.default_rng(seed), (len(labels) + _BATCH - 1) // _BATCH
         optimizer = optax.sgd(optax.cosine_decay_schedule(rate, steps), _MOMENTUM)
         update = _update(optimizer)
@@ -46,9 +43,9 @@ def gradient_descent(rates: Sequence[float], steps: int, seed: int = 0) -> Fit:
             if step % batches == 0:
                 order = rng.permutation(len(labels))
             chosen = np.resize(order[step % batches * _BATCH :][:_BATCH], _BATCH)
-            weights, state = update(weights, state, _framed((every[chosen] - mean) / scale), labels[chosen])
+            weights, state = update(weights, state, _framed(scaled(every[chosen])), labels[chosen])
         found = np.asarray(weights)
-        return lambda features: np.argmax(_framed((features - mean) / scale) @ found, axis=1)
+        return lambda features: np.argmax(_framed(scaled(features)) @ found, axis=1)
 
     return lambda train, validation: best((fitted(train, rate) for rate in rates), validation)
 
