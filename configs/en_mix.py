@@ -22,7 +22,7 @@ import dataclasses
 
 from efficient_attn.data import SentencePieces
 from efficient_attn.data.text_to_text import ReleasedBenchmarks, TextMixture
-from efficient_attn.models import Synthesizer, t5
+from efficient_attn.models import synthesized, t5
 from efficient_attn.precision import Precision
 from efficient_attn.text_to_text_experiment import TextToTextExperiment
 from efficient_attn.training import Adafactor, Constant, Schedule
@@ -47,10 +47,7 @@ CONFIG = TextToTextExperiment(
 
 
 def _with(*scores: str) -> TextToTextExperiment:
-    encoder = Synthesizer(patterns=("Full()",), scores=scores, length=LENGTH)
-    decoder = dataclasses.replace(encoder, patterns=("Causal()",))
-    model = dataclasses.replace(CONFIG.model, encoder_attention=encoder, decoder_attention=decoder)
-    return dataclasses.replace(CONFIG, model=model)
+    return dataclasses.replace(CONFIG, model=synthesized(CONFIG.model, *scores))
 
 
 VARIANTS = {

@@ -15,7 +15,7 @@ import dataclasses
 
 from efficient_attn.data import ParallelText, SentencePieces, SubwordPairs
 from efficient_attn.decoding import BeamOptions
-from efficient_attn.models import AdaptivelySparse, Seq2SeqConfig, Sparse, Synthesizer
+from efficient_attn.models import AdaptivelySparse, Seq2SeqConfig, Sparse, synthesized
 from efficient_attn.training import AdamW, Cosine, Schedule
 from efficient_attn.translation_experiment import TranslationExperiment
 
@@ -55,7 +55,7 @@ def _with(encoder: Sparse, cross: Sparse = CONFIG.model.cross_attention) -> Tran
 
 
 def _synthesized(*scores: str) -> TranslationExperiment:
-    return _with(Synthesizer(patterns=("Full()",), scores=scores, length=CONFIG.model.longest))
+    return dataclasses.replace(CONFIG, model=synthesized(CONFIG.model, *scores))
 
 
 def _entmax(alpha: float | None) -> TranslationExperiment:

@@ -18,7 +18,7 @@ import dataclasses
 
 from efficient_attn.data import SentencePieces, SubwordPairs, TFDSTranslation
 from efficient_attn.decoding import BeamOptions
-from efficient_attn.models import Seq2SeqConfig, Synthesizer
+from efficient_attn.models import Seq2SeqConfig, synthesized
 from efficient_attn.nn.embedding import SinusoidalPositions
 from efficient_attn.precision import Precision
 from efficient_attn.training import AdamW, InverseSquareRoot, Schedule
@@ -60,10 +60,7 @@ CONFIG = TranslationExperiment(
 
 
 def _with(*scores: str) -> TranslationExperiment:
-    encoder = Synthesizer(patterns=("Full()",), scores=scores, length=LENGTH)
-    decoder = dataclasses.replace(encoder, patterns=("Causal()",))
-    model = dataclasses.replace(CONFIG.model, encoder_attention=encoder, decoder_attention=decoder)
-    return dataclasses.replace(CONFIG, model=model)
+    return dataclasses.replace(CONFIG, model=synthesized(CONFIG.model, *scores))
 
 
 _ROWS = {

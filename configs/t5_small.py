@@ -21,7 +21,7 @@ Hardware: a slice of a TPU pod in the paper. Measured here: not run, but compile
 import dataclasses
 
 from efficient_attn.data import SentencePieces, SubwordText, TFDSText
-from efficient_attn.models import Synthesizer, t5
+from efficient_attn.models import synthesized, t5
 from efficient_attn.precision import Precision
 from efficient_attn.span_corruption_experiment import SpanCorruptionExperiment
 from efficient_attn.training import Adafactor, InverseSquareRoot, Schedule
@@ -46,10 +46,7 @@ CONFIG = SpanCorruptionExperiment(
 
 
 def _with(*scores: str) -> SpanCorruptionExperiment:
-    encoder = Synthesizer(patterns=("Full()",), scores=scores, length=CONFIG.model.longest)
-    decoder = dataclasses.replace(encoder, patterns=("Causal()",))
-    model = dataclasses.replace(CONFIG.model, encoder_attention=encoder, decoder_attention=decoder)
-    return dataclasses.replace(CONFIG, model=model)
+    return dataclasses.replace(CONFIG, model=synthesized(CONFIG.model, *scores))
 
 
 VARIANTS = {

@@ -27,6 +27,7 @@ from efficient_attn.models.segment_decoder import SegmentDecoder as SegmentDecod
 from efficient_attn.models.seq2seq import Seq2Seq as Seq2Seq
 from efficient_attn.models.seq2seq_config import Seq2SeqConfig as Seq2SeqConfig
 from efficient_attn.models.sequence import Sequence as Sequence
+from efficient_attn.models.synthesized import synthesized as synthesized
 from efficient_attn.models.t5 import t5 as t5
 from efficient_attn.nn.banded_embedding import Bands as Bands
 from efficient_attn.nn.bigbird_attention import BigBird as BigBird
