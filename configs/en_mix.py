@@ -27,7 +27,6 @@ from efficient_attn.precision import Precision
 from efficient_attn.text_to_text_experiment import TextToTextExperiment
 from efficient_attn.training import Adafactor, Constant, Schedule
 
-LENGTH = 512
 
 CONFIG = TextToTextExperiment(
     model=t5(bos_token=3, precision=Precision(compute="bfloat16")),
@@ -35,7 +34,7 @@ CONFIG = TextToTextExperiment(
         benchmarks=ReleasedBenchmarks(glue="data/glue", super_glue="data/super_glue"),
         subwords=SentencePieces(file="data/t5_32000.model", unknown="token"),
     ),
-    context=LENGTH,
+    context=512,
     target_context=128,
     batch_size=128,
     steps=2**18,
