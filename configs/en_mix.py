@@ -27,7 +27,6 @@ from efficient_attn.precision import Precision
 from efficient_attn.text_to_text_experiment import TextToTextExperiment
 from efficient_attn.training import Adafactor, Constant, Schedule
 
-
 CONFIG = TextToTextExperiment(
     model=t5(bos_token=3, precision=Precision(compute="bfloat16")),
     source=TextMixture(

@@ -1,7 +1,7 @@
 """An experiment with a decoder of images, which is fine-tuned to tell their classes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from efficient_attn.pixel_experiment import masking
 from efficient_attn.recipe import Recipe
 from efficient_attn.tasks.image_classes import ClassAndPixels, image_class_step
 from efficient_attn.tasks.linear_probe import most_frequent
-from efficient_attn.text_readings import Predictions
+from efficient_attn.text_readings import Predictions, Results, joined
 
 # Parts of the seed that keep apart what is drawn for evaluation, and how images are moved.
 _EVALUATION, _MOVING = 1, 2
@@ -206,15 +206,16 @@ class ClassedImages:
 
     def _read(
         self, step: Any, params: Any, images: data.LabelledImages, draw: int, rows: int, placement: training.Placement
-    ) -> dict[str, np.ndarray]:
+    ) -> Results:
         """What the model finds of every image, with one drawing of what it is shown."""
         process = jax.process_index(), jax.process_count()
         own = data.process_rows(rows, *process)
-        seed, decoder, found = (self.seed, _EVALUATION, draw), self.model.decoder, []
-        for number, batch in enumerate(data.every_example(images, rows, *process)):
-            seen = self.reads.shown(decoder, batch, seed, number * rows + own.start)
-            found.append({name: np.asarray(x) for name, x in step(params, placement.feed(seen)).items()})
-        return {name: np.concatenate([part[name][part["scored"]] for part in found]) for name in found[0]}
+        seed, decoder = (self.seed, _EVALUATION, draw), self.model.decoder
+        seen = (
+            self.reads.shown(decoder, batch, seed, number * rows + own.start)
+            for number, batch in enumerate(data.every_example(images, rows, *process))
+        )
+        return joined([step(params, batch) for batch in map(placement.feed, seen)])
 
     def _drawn(self, images: data.LabelledImages, batch: data.Batch, seed: tuple[int, ...], first: int) -> data.Batch:
         if self.moving is not None:
@@ -232,5 +233,5 @@ class ClassedImages:
                 raise ValueError(f"the data has {name}={found} and the model {name}={mine}: they should agree")
 
 
-def _mean(draws: list[dict[str, np.ndarray]], name: str) -> float:
+def _mean(draws: Sequence[Results], name: str) -> float:
     return float(np.mean([draw[name] for draw in draws], dtype=np.float64))

@@ -110,7 +110,7 @@ class TextReading(abc.ABC):
         def predict(params: Any, split: Any) -> Predictions:
             examples = self.encoded(split)
             batches = data.every_example(examples, rows, jax.process_index(), jax.process_count())
-            results = _joined([step(params, placement.feed(batch)) for batch in batches])
+            results = joined([step(params, placement.feed(batch)) for batch in batches])
             found = self.predictions(split, examples, results)
             loss = {"loss": float(results["loss"].sum() / results["count"].sum())} if "loss" in results else {}
             counted = {"examples": len(split), "truncated": examples.truncated}
@@ -127,8 +127,8 @@ def _encoded(reading: TextReading, split: Any) -> data.EncodedTexts:
     return reading.encode(split)
 
 
-def _joined(batches: list[Mapping[str, Any]]) -> Results:
-    """The rows that are scored."""
+def joined(batches: list[Mapping[str, Any]]) -> Results:
+    """The rows of all batches that are ``scored``."""
     kept = [np.asarray(batch["scored"]) for batch in batches]
     names = [name for name in batches[0] if name != "scored"]
     return {

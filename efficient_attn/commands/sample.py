@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from efficient_attn.commands.media import Images, Medium, Records, Sentences, Sound, medium_of
+from efficient_attn.commands.media import Images, Medium, Sentences, Sound, medium_of
 from efficient_attn.commands.sheets import Prompts, held_out, of_file, write_sheet
 from efficient_attn.commands.sound_picture import SPECTRUM, draw_sounds
 from efficient_attn.data import Split
@@ -64,7 +64,7 @@ def main(args: Args) -> None:
     # What can be refused is refused before minutes of drawing.
     length = _check(args, medium)
     prompts = _prompts(args, medium, config)
-    training = _training(config) if args.nearest else None
+    training = config.source.load("train").records if args.nearest else None
     samples = draw(config, args.workdir, prompts.given, length, options, args.seed)
     if isinstance(medium, Images) and args.out is not None:
         write_sheet(medium, args.out, prompts, samples, training, args.zoom)
@@ -72,12 +72,6 @@ def main(args: Args) -> None:
         medium.write(args.out, samples)
     if isinstance(medium, Sound) and args.picture is not None:
         draw_sounds(args.picture, list(samples), args.rate)
-
-
-def _training(config: Experiment) -> Records:
-    """All training images."""
-    stream = config.source.load("train")
-    return stream.tokens.reshape(-1, stream.record_length)
 
 
 def _check(args: Args, medium: Medium) -> int:

@@ -29,8 +29,7 @@ def held_out(config: Experiment, split: data.Split, count: int, share: float, se
     Raises:
       ValueError: if it has not as many.
     """
-    stream = config.source.load(split)
-    images = stream.tokens.reshape(-1, stream.record_length)
+    images = config.source.load(split).records
     if count > len(images):
         raise ValueError(f"{split} has {len(images):,} images, and {count} were asked for")
     chosen = images[np.random.default_rng(seed).choice(len(images), count, replace=False)]

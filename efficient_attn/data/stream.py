@@ -56,6 +56,11 @@ class TokenStream:
         return len(self.tokens)
 
     @property
+    def records(self) -> UInt8[np.ndarray, "count R"] | UInt16[np.ndarray, "count R"] | UInt32[np.ndarray, "count R"]:
+        """The tokens, a row for each record."""
+        return self.tokens.reshape(-1, self.record_length)
+
+    @property
     def bytes_per_token(self) -> float:
         """Bytes of what the tokens stand for, over their number."""
         return 1.0 if self.raw_bytes is None else self.raw_bytes / len(self)
