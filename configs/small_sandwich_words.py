@@ -2,7 +2,8 @@
 
 Rows: Press, Smith and Levy 2020, section 4: on WikiText-103, 16 of each, 18.65 +- 0.24 perplexity in turn, best at k=6.
 Command: python train.py configs/small_sandwich_words.py --workdir runs/small_sandwich_words
-  That is in turn; configs/small_sandwich_words.py:k1 to :k7 (VARIANTS) are the others, in workdirs of their own.
+  That is in turn; configs/small_sandwich_words.py:k1 to :k7, :balanced0 to :balanced9 and :matched0 to :matched9 (VARIANTS) are the
+  others, in workdirs of their own.
   python -m efficient_attn compare runs/* then prints a table and draws the curves.
 Data: the excerpt of Wikipedia that the gensim package ships, its 20,000 most frequent words; it is XML, and a word may be a tag.
 Hardware: 2 CPU cores, minutes each. Measured here: not run.
@@ -13,7 +14,7 @@ import dataclasses
 from efficient_attn.data import WikipediaExcerpt, Words
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import Bands, DecoderConfig
-from efficient_attn.nn.sublayers import sandwich_order
+from efficient_attn.nn.sublayers import balanced_order, matched_order, sandwich_order
 from efficient_attn.training import AdamW, Cosine, Schedule
 
 DEPTH = 8
@@ -40,8 +41,12 @@ CONFIG = Experiment(
 )
 
 
-def _with(k: int) -> Experiment:
-    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, order=sandwich_order(DEPTH, k)))
+def _ordered(order: str) -> Experiment:
+    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, order=order))
 
 
-VARIANTS = {f"k{k}": _with(k) for k in range(1, DEPTH)}
+VARIANTS = (
+    {f"k{k}": _ordered(sandwich_order(DEPTH, k)) for k in range(1, DEPTH)}
+    | {f"balanced{n}": _ordered(balanced_order(DEPTH, seed=n)) for n in range(10)}
+    | {f"matched{n}": _ordered(matched_order(DEPTH, seed=n)) for n in range(10)}
+)
