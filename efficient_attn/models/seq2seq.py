@@ -183,13 +183,14 @@ class Seq2Seq(nnx.Module):
         # A source that is all padding shows nothing, as in training.
         asking = jnp.ones((sources.shape[0], token.shape[0] // sources.shape[0]), sources.dtype)
 
-        def each(block, x, pattern, kept, position, slot):
-            cache, memory = kept
+        def each(layer, x, pattern, cache, position, slot):
+            block, memory = layer
             return block.step_over(x, pattern, cache, position, slot, memory, (asking, sources), bias)
 
         now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.decoder.patterns)
-        both = tuple([*zip(a, b, strict=True)] for a, b in zip(caches.own, caches.memory, strict=True))
-        x, own = self.decoder.step_each(each, x, both, position, now)
+        blocks = (self.decoder.cycle, self.decoder.rest)
+        layers = tuple([*zip(a, b, strict=True)] for a, b in zip(blocks, caches.memory, strict=True))
+        x, own = self.decoder.step_each(each, x, caches.own, position, now, layers)
         return self.logits(self._end(x, self.decoder_norm, None))[:, 0], dataclasses.replace(caches, own=own)
 
     def _unseen(self) -> Routed | None:

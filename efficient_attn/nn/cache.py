@@ -4,6 +4,9 @@ Which key lives in which slot is decided before the first token, from the patter
 query that may see it, then the slot is given to a new key. A window of ``w`` keys needs ``w`` slots, a fixed pattern its own run
 and the summary columns, whatever the length. A strided pattern needs all keys, but each query only those of its own residue: these
 lie side by side, and no others are read.
+
+The caches of a stack's layers lie stacked. A token is written into its own layer and slot and nothing else is moved, so that what a
+token costs does not grow with what is kept.
 """
 
 import dataclasses
@@ -32,28 +35,29 @@ class Cache:
     """Position of the key in each slot, -1 where there is none yet."""
     run: int | None = dataclasses.field(default=None, metadata={"static": True})
     """Slots that a query may see the keys of: the run in which its own lies; None: all."""
+    layer: Int[Array, ""] | None = None
+    """Which of the stacked layers is written and seen; None: the arrays are of one layer."""
 
     def write(self, slot: jax.Array, position: jax.Array, key: jax.Array, value: jax.Array) -> "Cache":
         """The cache with one token's key and value ``[B, 1, K, H]`` in ``slot``."""
-        return Cache(
-            jax.lax.dynamic_update_slice_in_dim(self.key, key.astype(self.key.dtype), slot, 1),
-            jax.lax.dynamic_update_slice_in_dim(self.value, value.astype(self.value.dtype), slot, 1),
-            jax.lax.dynamic_update_slice_in_dim(self.positions, position[None].astype(jnp.int32), slot, 0),
-            self.run,
+        return dataclasses.replace(
+            self,
+            key=_put(self.key, self.layer, key, slot, 1),
+            value=_put(self.value, self.layer, value, slot, 1),
+            positions=_put(self.positions, self.layer, position[None], slot, 0),
         )
 
     def seen(self, slot: jax.Array) -> "Cache":
-        """What the query whose own key is in ``slot`` may see."""
-        if self.run is None:
-            return self
-        first = slot // self.run * self.run
-        cut = lambda x, axis: jax.lax.dynamic_slice_in_dim(x, first, self.run, axis)  # noqa: E731
-        return Cache(cut(self.key, 1), cut(self.value, 1), cut(self.positions, 0))
+        """What the query whose own key is in ``slot`` may see, of its layer."""
+        size = self.positions.shape[-1] if self.run is None else self.run
+        first = slot // size * size
+        key, value = (_cut(x, self.layer, first, size, 1) for x in (self.key, self.value))
+        return Cache(key, value, _cut(self.positions, self.layer, first, size, 0))
 
     def chosen(self, rows: Int[Array, " B"]) -> "Cache":
         """The cache of some of the texts, in this order, which may have one more than once."""
         key, value = (jnp.take(x, rows, axis=-4) for x in (self.key, self.value))
-        return Cache(key, value, self.positions, self.run)
+        return dataclasses.replace(self, key=key, value=value)
 
 
 @jax.tree_util.register_dataclass
@@ -64,12 +68,17 @@ class HashedCache:
     query_key: Float[Array, "*layers B S N H"]
     value: Float[Array, "*layers B S N Hv"]
     buckets: Int[Array, "*layers B S N rounds"]
+    layer: Int[Array, ""] | None = None
+    """As of ``Cache``."""
 
     def write(self, slot: jax.Array, query_key: jax.Array, value: jax.Array, buckets: jax.Array) -> "HashedCache":
         """The cache with one token's query, value and buckets ``[B, 1, N, ...]`` in ``slot``, its position."""
-        new = (query_key.astype(self.query_key.dtype), value.astype(self.value.dtype), buckets)
-        old = (self.query_key, self.value, self.buckets)
-        return HashedCache(*(jax.lax.dynamic_update_slice_in_dim(a, b, slot, 1) for a, b in zip(old, new, strict=True)))
+        pairs = zip((self.query_key, self.value, self.buckets), (query_key, value, buckets), strict=True)
+        return HashedCache(*(_put(old, self.layer, new, slot, 1) for old, new in pairs), self.layer)
+
+    def seen(self) -> "HashedCache":
+        """All slots of its layer."""
+        return HashedCache(*(_of_layer(x, self.layer) for x in (self.query_key, self.value, self.buckets)))
 
 
 @jax.tree_util.register_dataclass
@@ -78,10 +87,28 @@ class RecurrentState:
     """What a recurrent cell of one layer hands on to the next token."""
 
     state: Any
-    """``[B, H]``, or a pair of such."""
+    """``[*layers, B, H]``, or a pair of such."""
+    layer: Int[Array, ""] | None = None
+    """As of ``Cache``."""
+
+    def write(self, state: Any) -> "RecurrentState":
+        """The state after a token, ``[B, H]`` or a pair of such."""
+        if self.layer is None:
+            return RecurrentState(state)
+        put = lambda old, new: jax.lax.dynamic_update_index_in_dim(old, new.astype(old.dtype), self.layer, 0)  # noqa: E731
+        return RecurrentState(jax.tree.map(put, self.state, state), self.layer)
+
+    def seen(self) -> Any:
+        """The state of its layer."""
+        return jax.tree.map(lambda x: _of_layer(x, self.layer), self.state)
 
 
 AnyCache = Cache | HashedCache | RecurrentState
+
+
+def of_layer(cache: AnyCache, layer: jax.Array | None) -> AnyCache:
+    """The same stacked caches, of which ``layer`` is meant."""
+    return dataclasses.replace(cache, layer=layer)
 
 
 class Slots(NamedTuple):
@@ -156,3 +183,25 @@ def empty_cache(slots: int, batch: int, key_heads: int, sizes: tuple[int, int], 
     """A cache without a key; ``sizes`` are those of key and value heads."""
     key, value = (jnp.zeros((batch, slots, key_heads, size), dtype) for size in sizes)
     return Cache(key, value, jnp.full((slots,), -1, jnp.int32))
+
+
+def _put(whole: jax.Array, layer: jax.Array | None, new: jax.Array, slot: jax.Array, axis: int) -> jax.Array:
+    """``whole`` with ``new`` at ``slot`` along ``axis`` of the layer."""
+    new = new.astype(whole.dtype)
+    if layer is None:
+        return jax.lax.dynamic_update_slice_in_dim(whole, new, slot, axis)
+    starts = [layer, *(slot if a == axis else jnp.zeros_like(slot) for a in range(new.ndim))]
+    return jax.lax.dynamic_update_slice(whole, new[None], starts)
+
+
+def _cut(whole: jax.Array, layer: jax.Array | None, first: jax.Array, size: int, axis: int) -> jax.Array:
+    """``size`` slots from ``first`` on along ``axis`` of the layer; nothing else of it is read."""
+    if layer is None:
+        return jax.lax.dynamic_slice_in_dim(whole, first, size, axis)
+    starts = [layer, *(first if a == axis else jnp.zeros_like(first) for a in range(whole.ndim - 1))]
+    sizes = [1, *(size if a == axis else n for a, n in enumerate(whole.shape[1:]))]
+    return jax.lax.dynamic_slice(whole, starts, sizes)[0]
+
+
+def _of_layer(whole: jax.Array, layer: jax.Array | None) -> jax.Array:
+    return whole if layer is None else jax.lax.dynamic_index_in_dim(whole, layer, 0, keepdims=False)

@@ -148,12 +148,12 @@ class LSHAttention(Attention):
     ) -> tuple[Float[Array, "B 1 D"], HashedCache]:
         """One token at ``position`` over the tokens before it: the last row of ``__call__`` on those tokens."""
         hashed, query_key, value = self._project(x, position[None])
-        slots = cache.query_key.shape[1]
-        rotations = self._rotations(None, slots)
+        rotations = self._rotations(None, cache.query_key.shape[-3])
         cache = cache.write(slot, query_key, value, lsh.hash_vectors(hashed, rotations))
+        seen = cache.seen()
         looks = {"look_back": self.hashing.look_back, "look_ahead": self.hashing.look_ahead}
         mixed = lsh.attend_last(
-            cache.query_key, cache.value, cache.buckets, position, chunk=self.hashing.chunk, **looks
+            seen.query_key, seen.value, seen.buckets, position, chunk=self.hashing.chunk, **looks
         ).astype(value.dtype)
         return self._back(mixed), cache
 

@@ -96,8 +96,8 @@ class RecurrentMixing(Attention):
         slot: Int[Array, ""],
     ) -> tuple[Float[Array, "B 1 D"], RecurrentState]:
         """One token after those that the state has seen; equal to that row of ``__call__``."""
-        states, after = self.layer(self._read(x), cache.state)
-        return self.output(states), RecurrentState(after)
+        states, after = self.layer(self._read(x), cache.seen())
+        return self.output(states), cache.write(after)
 
     def _read(self, x: jax.Array) -> jax.Array:
         """The tokens in the format of products."""

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.block import Block, Residual
-from efficient_attn.nn.cache import AnyCache
+from efficient_attn.nn.cache import AnyCache, of_layer
 from efficient_attn.patterns.algebra import Pattern
 
 Remat = Literal["none", "block", "products"]
@@ -86,28 +87,51 @@ class Stack(nnx.Module):
         return self.step_each(Block.step, x, caches, position, slots)
 
     def step_each(
-        self, step: Callable[..., Any], state: Any, caches: "Caches", position: jax.Array, slots: tuple
+        self,
+        step: Callable[..., Any],
+        state: Any,
+        caches: "Caches",
+        position: jax.Array,
+        slots: tuple,
+        layers: "Caches | None" = None,
     ) -> tuple[Any, "Caches"]:
-        """``step`` of each block with its pattern, cache and slot, from state to state; and the new caches."""
+        """``step`` of each layer with its pattern, cache and slot, from state to state; and the new caches.
 
-        def some(state: Any, layers: Any) -> tuple[Any, list[AnyCache]]:
+        Args:
+          step: the state and the cache after a layer, from its entry of ``layers``, the state before, its pattern, its
+            cache, the position and the slot.
+          state: before the first layer.
+          caches: from ``init_caches``.
+          position: of the token.
+          slots: its slot for each place in the cycle.
+          layers: what ``step`` takes of each layer, arranged as caches are; None: the blocks.
+        """
+
+        def some(state: Any, layers: Any, caches: list[AnyCache]) -> tuple[Any, list[AnyCache]]:
             after = []
             # The blocks may be fewer than a cycle.
-            for block, cache, pattern, slot in zip(*layers, self.patterns, slots, strict=False):
-                state, cache = step(block, state, pattern, cache, position, slot)
+            for layer, cache, pattern, slot in zip(layers, caches, self.patterns, slots, strict=False):
+                state, cache = step(layer, state, pattern, cache, position, slot)
                 after.append(cache)
             return state, after
 
-        cycled, rest = caches
+        def one_cycle(carried: tuple[Any, list[AnyCache]], now: tuple[jax.Array, Any]) -> tuple[Any, None]:
+            state, caches = carried
+            state, caches = some(state, now[1], [of_layer(cache, now[0]) for cache in caches])
+            return (state, [of_layer(cache, None) for cache in caches]), None
+
+        (cycled, rest), (stacked, alone) = caches, layers or (list(self.cycle), list(self.rest))
         if self.cycle:
-            state, cycled = jax.lax.scan(some, state, (list(self.cycle), cycled))
-        state, rest = some(state, (self.rest, rest))
+            # Caches are carried, and not scanned over, which would copy them all for each token.
+            each = (jnp.arange(self._cycles()), stacked)
+            (state, cycled), _ = jax.lax.scan(one_cycle, (state, cycled), each, unroll=self._cycles() <= 4)
+        state, rest = some(state, alone, rest)
         return state, (cycled, rest)
 
     def init_caches(self, make: Callable[[Attention, Pattern], AnyCache]) -> "Caches":
         """Empty caches of all layers, in the arrangement that ``step`` takes, each made for an attention and its pattern."""
         cycles = self._cycles()
-        stacked = lambda cache: jax.tree.map(lambda a: jax.numpy.broadcast_to(a, (cycles, *a.shape)), cache)  # noqa: E731
+        stacked = lambda cache: jax.tree.map(lambda a: jnp.broadcast_to(a, (cycles, *a.shape)), cache)  # noqa: E731
         made = lambda blocks: [make(b.attention, p) for b, p in zip(blocks, self.patterns, strict=False)]  # noqa: E731
         return [stacked(cache) for cache in made(self.cycle)], made(self.rest)
 

@@ -212,18 +212,19 @@ class SynthesizerAttention(Attention):
         """One token at ``position`` over what the cache holds, itself included; equal to that row of ``among``."""
         query, key, value = self._project(x, position[None])
         cache = cache.write(slot, position, key, value)
+        seen = cache.seen(slot)
         scores = self._synthesize(x, position, self.mechanism.length)
         # Scores are by position, the cache by slot; what an empty slot gets is hidden below.
-        by_slot = None if scores is None else jnp.take(scores, jnp.maximum(cache.positions, 0), axis=-1)
+        by_slot = None if scores is None else jnp.take(scores, jnp.maximum(seen.positions, 0), axis=-1)
         mixed = self._attend(
             query,
-            cache.key.astype(value.dtype),
-            cache.value.astype(value.dtype),
+            seen.key.astype(value.dtype),
+            seen.value.astype(value.dtype),
             pattern,
-            **_added(by_slot, bias, position[None], cache.positions),
+            **_added(by_slot, bias, position[None], seen.positions),
             query_positions=position[None],
-            key_positions=cache.positions,
-            key_mask=jnp.broadcast_to(cache.positions >= 0, (x.shape[0], cache.positions.shape[0])),
+            key_positions=seen.positions,
+            key_mask=jnp.broadcast_to(seen.positions >= 0, (x.shape[0], seen.positions.shape[0])),
         )
         return self._back(mixed), cache
 

@@ -104,3 +104,32 @@ def test_a_recurrent_cache_is_a_state_whatever_the_length(cell):
     config = dataclasses.replace(BASE, attention=Recurrent(cell=cell))
     caches = Decoder(config, key=jax.random.key(0)).init_cache(BATCH, 1_000)
     assert {array.shape for array in jax.tree.leaves(caches)} == {(3, BATCH, 16)}
+
+
+@pytest.mark.parametrize("depth", [4, 10], ids=["unrolled", "a loop over layers"])
+def test_a_drawn_token_moves_no_cache(depth):
+    """The compiled loop over tokens needs a small part of what is kept, and takes the caches that it is given as its own."""
+    config = DecoderConfig(
+        depth=depth,
+        width=32,
+        heads=2,
+        attention=Sparse(patterns=("Causal() & Window(left=15)", "Causal() & Strided(64)")),
+    )
+    model, length = Functional(lambda key: Decoder(config, key=key)), 4096
+
+    def step(position, state, decoder):
+        logits, caches = decoder.step(state[0], position, state[1], length)
+        return jnp.argmax(logits, axis=-1), caches
+
+    def draw(params, leaves):
+        decoder = model.module(params)
+        start = (jnp.zeros(1, jnp.int32), jax.tree.unflatten(structure, leaves))
+        token, caches = jax.lax.fori_loop(0, length, lambda position, state: step(position, state, decoder), start)
+        return token, jax.tree.leaves(caches)
+
+    params = model.init(jax.random.key(0))
+    leaves, structure = jax.tree.flatten(model.module(params).init_cache(1, length))
+    memory = jax.jit(draw, donate_argnums=1).lower(params, leaves).compile().memory_analysis()
+    kept = sum(leaf.nbytes for leaf in leaves)
+    assert memory.temp_size_in_bytes < kept / 4
+    assert memory.alias_size_in_bytes > 0.9 * kept
