@@ -5,13 +5,15 @@ Command: python train.py configs/image_gpt_m.py --workdir runs/image_gpt_m
   configs/image_gpt_m.py:bert (VARIANTS) tells 15 % of the pixels from all others, in a workdir of its own.
 Evaluation: python eval.py configs/image_gpt_m.py --workdir runs/image_gpt_m --split test
 Hardware: the paper names none. Measured here: not run.
-The colours are those of the released kmeans_centers.npy, or of ``fit_palette``. Training images of ImageNet are cropped at
-random in the paper, and are not here; the learning rate is the paper's table 5 as remembered, to be searched downward.
+Data: ImageNet, prepared by TFDS, and cropped by python -m efficient_attn crops configs/image_gpt_m.py. Here four crops
+  of each training image are drawn once and for all, in the paper anew in each epoch.
+  The colours are those of the released kmeans_centers.npy, or of ``fit_palette``.
+The learning rate is the paper's table 5 as remembered, to be searched downward.
 """
 
 import dataclasses
 
-from efficient_attn.data import PaletteImages, TFDSImages
+from efficient_attn.data import CroppedImages, PaletteImages, TFDSImages
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import DecoderConfig, Sparse
 from efficient_attn.nn.embedding import TablePositions
@@ -34,10 +36,15 @@ CONFIG = Experiment(
         remat="block",
     ),
     source=PaletteImages(
-        images=TFDSImages(
-            name="imagenet_resized/32x32",
-            data_dir="data/tfds",
-            split_names=("train[:96%]", "train[96%:]", "validation"),
+        images=CroppedImages(
+            images=TFDSImages(
+                name="imagenet2012",
+                data_dir="data/tfds",
+                split_names=("train[:96%]", "train[96%:]", "validation"),
+            ),
+            prepared="data/imagenet32",
+            size=32,
+            views=4,
         ),
         palette="data/kmeans_centers.npy",
     ),

@@ -4,12 +4,14 @@ Row: Chen et al. 2020, section 3.4: 6801M parameters.
 Command: python train.py configs/image_gpt_xl.py --workdir runs/image_gpt_xl
 Evaluation: python eval.py configs/image_gpt_xl.py --workdir runs/image_gpt_xl --split test
 Hardware: the paper names none. Measured here: not run.
-The colours are those of the released kmeans_centers.npy, or of ``fit_palette``. Training images of ImageNet are cropped at
-random in the paper, and are not here; the learning rate is the paper's table 5 as remembered, to be searched downward.
+Data: ImageNet, prepared by TFDS, and cropped by python -m efficient_attn crops configs/image_gpt_xl.py. Here a crop of
+  each training image is drawn once and for all, in the paper anew in each epoch.
+  The colours are those of the released kmeans_centers.npy, or of ``fit_palette``.
+The learning rate is the paper's table 5 as remembered, to be searched downward.
 Heads are not published; these are of 128 features as M's. The paper counts 1,024 positions, and this has 4,096.
 """
 
-from efficient_attn.data import PaletteImages, TFDSImages
+from efficient_attn.data import CroppedImages, PaletteImages, TFDSImages
 from efficient_attn.experiment import Experiment
 from efficient_attn.models import DecoderConfig, Sparse
 from efficient_attn.nn.embedding import TablePositions
@@ -31,10 +33,15 @@ CONFIG = Experiment(
         remat="block",
     ),
     source=PaletteImages(
-        images=TFDSImages(
-            name="imagenet_resized/64x64",
-            data_dir="data/tfds",
-            split_names=("train[:96%]", "train[96%:]", "validation"),
+        images=CroppedImages(
+            images=TFDSImages(
+                name="imagenet2012",
+                data_dir="data/tfds",
+                split_names=("train[:96%]", "train[96%:]", "validation"),
+            ),
+            prepared="data/imagenet64",
+            size=64,
+            views=1,
         ),
         palette="data/kmeans_centers.npy",
     ),

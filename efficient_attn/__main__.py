@@ -14,6 +14,10 @@ COMMANDS = {
     "show": ("efficient_attn.commands.show", "draw a pattern and count its blocks"),
     "sample": ("efficient_attn.commands.sample", "continue a prompt with a trained model"),
     "tokenizer": ("efficient_attn.commands.tokenizer", "learn the pieces of words of a translation configuration"),
+    "crops": (
+        "efficient_attn.commands.crops",
+        "crop and scale the images of a configuration to the squares that it reads",
+    ),
     "translate": ("efficient_attn.commands.translate", "translate sentences with a trained model"),
     "params": ("efficient_attn.commands.params", "count the parameters of a configuration"),
     "lengths": ("efficient_attn.commands.lengths", "average and 95th percentile of a task's word pieces"),

@@ -34,6 +34,7 @@ Source = (
     | data.TFDSImages
     | data.ImageArray
     | data.ImageFolder
+    | data.CroppedImages
     | data.PaletteImages
     | data.GreyDigits
     | data.AudioFiles

@@ -13,7 +13,7 @@ import tyro
 from jaxtyping import Float, Int32, Integer
 
 from efficient_attn import data
-from efficient_attn.experiment import Experiment, load_language_model, restore
+from efficient_attn.experiment import Experiment, load_config, load_language_model, restore
 from efficient_attn.models import DecoderConfig, masked_probe_features, probe_features
 from efficient_attn.models.image_gpt import check_probed
 from efficient_attn.pixel_experiment import MaskedPixelExperiment, masked_inputs
@@ -27,9 +27,11 @@ class Args:
     """Which model, and how it is probed."""
 
     config: Annotated[str, tyro.conf.Positional]
-    """The config that was trained, whose source knows the classes of its images."""
+    """The config that was trained."""
     workdir: str
     """Where the run is."""
+    data: str | None = None
+    """A config whose images are probed, and of which nothing else is read; None: the one that was trained."""
     images: int | None = None
     """Images of the training split that the classifier learns from, the first of a drawn order; None: all."""
     strengths: tuple[float, ...] = (0.01, 0.1, 1.0)
@@ -42,6 +44,8 @@ class Args:
     """Updates of stochastic gradient descent."""
     layers: tuple[int, ...] | None = None
     """Blocks that are probed, from 0; the number of blocks is the last norm. None: all, whose features are in memory together."""
+    together: int = 1
+    """Blocks that follow each other in ``layers`` whose features are classified as one."""
     batch_size: int = 100
     """Images whose features are computed at a time."""
     seed: int = 0
@@ -50,7 +54,7 @@ class Args:
     """A PNG of accuracy over depth."""
 
     def __post_init__(self):
-        for name in ("images", "batch_size"):
+        for name in ("images", "batch_size", "together"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -65,6 +69,7 @@ def main(args: Args) -> None:
     print(f"{'raw pixels':<12} {report['pixels']:7.2%}")
     for number, share in zip(report["probed"], report["layers"], strict=True):
         name = "last norm" if number == config.model.depth else f"block {number}"
+        name += f" and {args.together - 1} after" if args.together > 1 else ""
         print(f"{name:<12} {share:7.2%}")
     if args.picture is not None:
         _draw(args.picture, report)
@@ -77,41 +82,59 @@ def probe(config: Experiment, workdir: str, args: Args, fit: Fit) -> dict[str, A
     Cost: a forward pass of every image, with masks one for each, and as many classifiers as layers; all features are in memory.
 
     Raises:
-      ValueError: if the source knows no classes, or the model is not one of plain blocks.
+      ValueError: if the source knows no classes, its images are not the model's, or the model is not one of plain blocks.
       FileNotFoundError: if there is no checkpoint.
     """
-    if not isinstance(config.source, data.LabelledSource) or type(config.model) is not DecoderConfig:
+    source = config.source if args.data is None else load_config(args.data).source
+    if not isinstance(source, data.LabelledSource | data.ImageClasses) or type(config.model) is not DecoderConfig:
         raise ValueError(
             "a probe needs a decoder and a source that knows the classes of its images, as an ImageFolder; got "
-            f"{type(config.model).__name__} and {type(config.source).__name__}"
+            f"{type(config.model).__name__} and {type(source).__name__}"
         )
     check_probed(config.model, config.context)
-    layers = _layers(config, args.layers)
+    layers = _layers(config, args)
     params, step = restore(config, workdir)
-    train, validation, test = (config.source.labelled(split) for split in data.SPLITS)
+    read = source.load if isinstance(source, data.ImageClasses) else source.labelled
+    train, validation, test = (_checked(read(split), config) for split in data.SPLITS)
     splits = (_some(train, args), validation, test)
     pixels = [Labelled(split.pixels[None] / 255.0, split.labels) for split in splits]
     seen = _seen(config, params, splits, layers, args.batch_size)
-    features = [
-        [Labelled(x[:, n], split.labels) for x, split in zip(seen, splits, strict=True)] for n in range(len(layers))
-    ]
+    begins = range(len(layers) - args.together + 1)
+    features = [[_together(x, n, args.together, s.labels) for x, s in zip(seen, splits, strict=True)] for n in begins]
     return {
         "pixels": _accuracy(fit, *pixels),
         "layers": [_accuracy(fit, *layer) for layer in features],
-        "probed": layers,
+        "probed": [layers[begin] for begin in begins],
         "step": step,
         "images": len(splits[0].labels),
         "data": test.description,
     }
 
 
-def _layers(config: Experiment, chosen: Sequence[int] | None) -> list[int]:
+def _checked(images: data.LabelledImages, config: Experiment) -> data.LabelledImages:
+    found, wanted = (images.tokens.shape[1], images.vocab_size), (config.context, config.model.vocab)
+    if found != wanted:
+        raise ValueError(
+            f"images of the model have context={wanted[0]} and vocab={wanted[1]}, and those that are probed {found}"
+        )
+    return images
+
+
+def _together(features: Float[np.ndarray, "M L count D"], first: int, count: int, labels: np.ndarray) -> Labelled:
+    """The features of some layers side by side."""
+    return Labelled(np.concatenate([features[:, n] for n in range(first, first + count)], axis=-1), labels)
+
+
+def _layers(config: Experiment, args: Args) -> list[int]:
     """The blocks and the last norm, or some of them."""
     depth = config.model.depth
-    for layer in chosen or ():
+    for layer in args.layers or ():
         if not 0 <= layer <= depth:
             raise ValueError(f"layers must be in 0..{depth}, the last norm, got {layer}")
-    return list(range(depth + 1) if chosen is None else chosen)
+    chosen = list(range(depth + 1) if args.layers is None else args.layers)
+    if len(chosen) < args.together:
+        raise ValueError(f"together must be at most the {len(chosen)} layers that are probed, got {args.together}")
+    return chosen
 
 
 def _draw(file: Path, report: Mapping[str, Any]) -> None:

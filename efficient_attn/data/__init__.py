@@ -16,6 +16,7 @@ from efficient_attn.data.codes import yardsticks
 from efficient_attn.data.conll import CoNLL, TaggedSentences, write_tagged
 from efficient_attn.data.copying import Copying
 from efficient_attn.data.corpora import LM1B, Enwik8, Text8, WikiText
+from efficient_attn.data.crops import CroppedImages
 from efficient_attn.data.digits import PaddedDigits
 from efficient_attn.data.examples import ExampleBatches, Examples, ExampleSource, every_example
 from efficient_attn.data.glue import GLUE
@@ -60,6 +61,7 @@ __all__ = [
     "ContiguousBatches",
     "CopyFirst",
     "Copying",
+    "CroppedImages",
     "Denoising",
     "EncodedTexts",
     "Enwik8",

@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -54,7 +55,7 @@ class ImageArray:
         chosen = [i for i, image in enumerate(images) if split_by_hash(image.tobytes(), self.splits) == split]
         if not chosen:
             raise ValueError(f"no image of {file} falls to {split!r}: it has {len(images)}, splits are {self.splits}")
-        return _stream(images[chosen], f"{split} of {file.name}")
+        return image_stream(images[chosen], f"{split} of {file.name}")
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
@@ -115,7 +116,7 @@ class ImageFolder:
 
     def _stream(self, folder: Path, files: Sequence[Path], split: Split) -> TokenStream:
         images = [read_image(file, self.size, self.size) for file in files]
-        return _stream(np.stack(images), f"{split} of folder {folder.name}")
+        return image_stream(np.stack(images), f"{split} of folder {folder.name}")
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
@@ -126,7 +127,8 @@ class ImageFolder:
         return folder, list_files(folder, (".png", ".jpg", ".jpeg"))
 
 
-def _stream(images: UInt8[np.ndarray, "count height width 3"], origin: str) -> TokenStream:
+def image_stream(images: UInt8[np.ndarray, "count height width 3"], origin: str) -> TokenStream:
+    """A stream of all channels of all pixels of images."""
     count, height, width, _ = images.shape
     return TokenStream(
         tokens=images.reshape(-1),
@@ -137,20 +139,24 @@ def _stream(images: UInt8[np.ndarray, "count height width 3"], origin: str) -> T
     )
 
 
-def read_image(file: Path, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
-    """A PNG or JPEG, scaled and cropped in the middle to a size.
+def open_image(file: Path) -> Any:
+    """A PNG or JPEG as a Pillow image in red, green and blue.
 
     Raises:
         ModuleNotFoundError: Pillow is not installed.
         ValueError: The file is not an image.
     """
-    pillow = _pillow()
     try:
-        with pillow.Image.open(io.BytesIO(read_file(file))) as image:
-            fitted = pillow.ImageOps.fit(image.convert("RGB"), (width, height), pillow.Image.Resampling.LANCZOS)
+        with pillow().Image.open(io.BytesIO(read_file(file))) as image:
+            return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{file} is not a readable image: {error}") from error
-    return np.asarray(fitted)
+
+
+def read_image(file: Path, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """A PNG or JPEG, scaled and cropped in the middle to a size; errors as of ``open_image``."""
+    image, pil = open_image(file), pillow()
+    return np.asarray(pil.ImageOps.fit(image, (width, height), pil.Image.Resampling.LANCZOS))
 
 
 def write_png(
@@ -175,10 +181,15 @@ def write_png(
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
         grid[row * down : row * down + height, column * across : column * across + width] = image
-    _pillow().Image.fromarray(grid).save(file)
+    pillow().Image.fromarray(grid).save(file)
 
 
-def _pillow():
+def pillow() -> Any:
+    """The modules of Pillow.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+    """
     try:
         import PIL
         import PIL.Image

@@ -59,15 +59,54 @@ class ImageClasses:
     """Images of a source with their classes, which a classifier learns."""
 
     images: "LabelledSource"
-    """Where the images come from: ``ImageFolder``, ``TFDSImages``, ``PaletteImages`` of these, or ``GreyDigits``."""
+    """Where the images come from: ``ImageFolder``, ``TFDSImages``, ``CroppedImages``, ``PaletteImages`` of these, or
+    ``GreyDigits``."""
+    per_class: int | None = None
+    """Training images of each class, drawn at random, and no others; None: all."""
+
+    def __post_init__(self):
+        if self.per_class is not None and self.per_class < 1:
+            raise ValueError(f"per_class must be at least 1, or None, got {self.per_class}")
 
     def load(self, split: Split) -> LabelledImages:
-        """Reads one split; errors as of ``Source.load``."""
-        return self.images.labelled(split)
+        """Reads one split; errors as of ``Source.load``.
+
+        Raises:
+            ValueError: A class has too few training images.
+        """
+        images = self.images.labelled(split)
+        return images if self.per_class is None or split != "train" else some_of_each(images, self.per_class)
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""
-        return self.images.fingerprint()
+        identity = self.images.fingerprint()
+        return identity if self.per_class is None else f"{identity}, {self.per_class} of each class"
+
+
+def some_of_each(images: LabelledImages, count: int, seed: int = 0) -> LabelledImages:
+    """So many images of each class, in their order.
+
+    Args:
+        images: All.
+        count: Of each class.
+        seed: Which ones.
+
+    Raises:
+        ValueError: A class has fewer.
+    """
+    rows = [np.flatnonzero(images.labels == label) for label in range(len(images.classes))]
+    for name, own in zip(images.classes, rows, strict=True):
+        if len(own) < count:
+            raise ValueError(f"class {name!r} has {len(own)} images, and per_class={count} of each are asked")
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(np.concatenate([rng.choice(own, count, replace=False) for own in rows]))
+    return dataclasses.replace(
+        images,
+        tokens=images.tokens[chosen],
+        pixels=images.pixels[chosen],
+        labels=images.labels[chosen],
+        description=f"{count} of each class of {images.description}",
+    )
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8, UInt16
 
+from efficient_attn.data.crops import CroppedImages
 from efficient_attn.data.images import ImageArray, ImageFolder
 from efficient_attn.data.labelled import LabelledImages
 from efficient_attn.data.source import Location, read_file, require_file
@@ -126,7 +127,7 @@ def fit_palette(
 class PaletteImages:
     """Images of another source, in the colours of a palette: height * width tokens for each."""
 
-    images: ImageArray | ImageFolder | TFDSImages
+    images: ImageArray | ImageFolder | TFDSImages | CroppedImages
     """Where the images come from."""
     palette: Location
     """The ``.npy`` file of ``Palette.save``, or the released one."""
@@ -150,7 +151,7 @@ class PaletteImages:
             ValueError: The images have no labels: those of an ``ImageArray`` have none.
         """
         if isinstance(self.images, ImageArray):
-            raise ValueError("images of an ImageFolder or of TFDSImages have labels, got ImageArray")
+            raise ValueError("an ImageArray has no labels: images of an ImageFolder, TFDSImages or CroppedImages have")
         images, palette = self.images.labelled(split), load_palette(self.palette)
         tokens = palette.quantise(images.tokens.reshape(len(images.labels), -1, 3))
         return dataclasses.replace(

@@ -33,12 +33,19 @@ MODELS = Table(
     note="Losses are those of the released checkpoints of a million steps, at 32x32.",
 )
 
-_NOTE = "Probed are the models of table I1, by `python -m efficient_attn probe`, whose `--images` says how many labelled ones."
+_CLASSES = "configs/image_gpt_classes.py"
+_NOTE = "Probed are the models of table I1 and `configs/image_gpt_l48.py`, once they are trained."
 
 
-def _probed(model: str, columns: tuple[str, ...], label: str, *figures: str) -> Row:
-    config = f"configs/image_gpt_{model.lower()}.py"
-    return Row(label=label, published=published(columns, figures), status="not run", config=config)
+def _probed(columns: tuple[str, ...], model: str, of: str, label: str, *figures: str) -> Row:
+    """A row whose model is probed with the images of a config, ``of``; empty: its own."""
+    name = f"image_gpt_{model}"
+    command = f"python -m efficient_attn probe configs/{name}.py --workdir runs/{name}"
+    return Row(label=label, published=published(columns, figures), status="not run", command=f"{command} {of}".strip())
+
+
+# As many images as there are, each once.
+_DESCENT = "--images 1230000 --rates 0.003 0.01 0.03 --descent-steps 100000 --layers"
 
 
 PROBES = Table(
@@ -48,30 +55,27 @@ PROBES = Table(
     columns=_PROBES,
     rows=(
         *(
-            _probed(line[2], _PROBES, *line)
+            _probed(_PROBES, *line)
             for line in [
-                ("1", "CIFAR-10", "L", "32x32", "", "96.3"),
-                ("2", "CIFAR-100", "L", "32x32", "", "82.8"),
-                ("3", "STL-10", "L", "32x32", "", "95.5"),
-                ("4", "ImageNet", "S", "32x32", "", "41.9"),
-                ("5", "ImageNet", "M", "32x32", "", "54.5"),
-                ("6", "ImageNet", "L", "32x32", "", "60.3"),
-                ("8", "ImageNet", "XL", "64x64", "3,072", "68.7"),
-                ("9", "ImageNet", "XL", "64x64", "15,360 of five layers", "72.0"),
+                ("l", f"--data {_CLASSES}", "1", "CIFAR-10", "L", "32x32", "", "96.3"),
+                ("l", f"--data {_CLASSES}:cifar100", "2", "CIFAR-100", "L", "32x32", "", "82.8"),
+                ("l", f"--data {_CLASSES}:stl10", "3", "STL-10", "L", "32x32", "", "95.5"),
+                ("s", f"{_DESCENT} 12", "4", "ImageNet", "S", "32x32", "", "41.9"),
+                ("m", f"{_DESCENT} 18", "5", "ImageNet", "M", "32x32", "", "54.5"),
+                ("l", f"{_DESCENT} 24", "6", "ImageNet", "L", "32x32", "", "60.3"),
+                ("l48", f"{_DESCENT} 24", "7", "ImageNet", "L", "48x48", "", "65.2"),
+                ("xl", f"{_DESCENT} 30", "8", "ImageNet", "XL", "64x64", "3,072", "68.7"),
+                (
+                    "xl",
+                    f"{_DESCENT} 28 29 30 31 32 --together 5",
+                    *("9", "ImageNet", "XL", "64x64", "15,360 of five layers", "72.0"),
+                ),
             ]
-        ),
-        Row(
-            label="7",
-            published=published(_PROBES, ("ImageNet", "L", "48x48", "", "65.2")),
-            status="not run",
-            lacks="ImageNet at 48x48, which TFDS does not have",
         ),
         *rows(_PROBES, [("10", "ImageNet", "L on VQ-VAE tokens (first version)", "", "", "69.0")], "quoted only"),
     ),
     note=_NOTE,
 )
-
-_CLASSES = "configs/image_gpt_classes.py"
 
 
 def _tuned(variant: str, *figures: str) -> Row:
@@ -90,17 +94,10 @@ TUNED = Table(
         _tuned("imagenet", "L", "ImageNet", "32x32", "66.3"),
         _tuned("bert", "BERT-L", "CIFAR-10", "32x32", "98.6"),
         _tuned("imagenet_bert", "BERT-L", "ImageNet", "32x32", "66.5"),
-        *(
-            Row(
-                label=label,
-                published=published(_TUNED, ("ImageNet", "48x48", figure)),
-                status="not run",
-                lacks="ImageNet at 48x48, which TFDS does not have",
-            )
-            for label, figure in (("L", "72.6"), ("L from scratch", "53.2"))
-        ),
+        _tuned("imagenet48", "L", "ImageNet", "48x48", "72.6"),
+        _tuned("imagenet48_scratch", "L from scratch", "ImageNet", "48x48", "53.2"),
     ),
-    note="Tuned are the models of table I1, and `configs/image_gpt_l.py:bert`.",
+    note="Tuned are the models of table I1, `configs/image_gpt_l.py:bert` and `configs/image_gpt_l48.py`.",
 )
 
 FEW_LABELS = Table(
@@ -109,13 +106,13 @@ FEW_LABELS = Table(
     title="CIFAR-10 with few labels",
     columns=_FEW,
     rows=(
-        _probed("L", _FEW, "L, probe", "4", "73.2"),
-        _probed("L", _FEW, "L, probe", "25", "87.6"),
+        _probed(_FEW, "l", f"--data {_CLASSES}:four", "L, probe", "4", "73.2"),
+        _probed(_FEW, "l", f"--data {_CLASSES}:twentyfive", "L, probe", "25", "87.6"),
         Row(
             label="L, fine-tuned",
             published=published(_FEW, ("4", "42.1")),
             status="not run",
-            lacks="four labels of each class alone: TFDS takes shares of a split, not of its classes",
+            config=f"{_CLASSES}:four",
         ),
     ),
     note=_NOTE,

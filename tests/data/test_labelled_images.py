@@ -43,5 +43,7 @@ def test_what_is_refused(digits, tmp_path):
         GreyDigits(path=digits, levels=10)
     Palette(np.zeros((2, 3), np.float32)).save(tmp_path / "colours.npy")
     images = PaletteImages(images=ImageArray(path=tmp_path / "images.npy"), palette=tmp_path / "colours.npy")
-    with pytest.raises(ValueError, match="images of an ImageFolder or of TFDSImages have labels, got ImageArray"):
+    with pytest.raises(
+        ValueError, match="an ImageArray has no labels: images of an ImageFolder, TFDSImages or CroppedImages"
+    ):
         images.labelled("train")

@@ -79,6 +79,39 @@ def test_a_probe_reads_every_layer_with_five_masks(run):
     assert (report["pixels"], report["step"], report["images"]) == (0.1, 30, 30)
 
 
+def test_a_probe_of_other_images_and_of_neighbouring_blocks(run, tmp_path):
+    config, workdir, _ = run
+    other = tmp_path / "other.py"
+    other.write_text(
+        "from efficient_attn.data import GreyDigits, ImageClasses\n"
+        "from efficient_attn.image_class_experiment import ImageClassExperiment, MaskedPixels\n"
+        "from efficient_attn.models import DecoderConfig, ImageReaderConfig, Sparse\n"
+        "from efficient_attn.nn.embedding import TablePositions\n"
+        "from efficient_attn.training import Schedule\n"
+        "decoder = DecoderConfig(vocab=4, depth=1, width=8, heads=1, attention=Sparse(patterns=('Full()',)),\n"
+        "    positions=TablePositions(sizes=(16,)), slot_positions='predicted')\n"
+        f"images = GreyDigits(path={str(config.source.path)!r}, shrink=7, levels=4)\n"
+        "CONFIG = ImageClassExperiment(model=ImageReaderConfig(decoder=decoder, labels=10), context=16, batch_size=1,\n"
+        "    source=ImageClasses(images=images, per_class=3), reads=MaskedPixels(), steps=1, schedule=Schedule(peak=1e-3))\n"
+    )
+    heard = []
+
+    def fit(train, validation):
+        heard.append(train.features.shape)
+        return lambda features: np.rint(features[:, 0] * 0).astype(int)
+
+    args = command.Args(config="", workdir=workdir, data=str(other), together=2, batch_size=16)
+    report = command.probe(config, workdir, args, fit)
+    assert (report["images"], report["probed"]) == (30, [0, 1])
+    # Raw pixels, then blocks 0 and 1, then block 1 and the last norm.
+    assert heard == [(1, 30, 16), (1, 30, 32), (1, 30, 32)]
+    with pytest.raises(ValueError, match="together must be at most the 3 layers that are probed, got 4"):
+        command.probe(config, workdir, dataclasses.replace(args, together=4), fit)
+    other.write_text(other.read_text().replace("shrink=7", "shrink=4"))
+    with pytest.raises(ValueError, match=r"have context=16 and vocab=4, and those that are probed \(49, 4\)"):
+        command.probe(config, workdir, args, fit)
+
+
 def test_a_masked_pixel_is_its_position_alone(run):
     config, workdir, _ = run
     decoder = config.form.module(restore(config, workdir)[0])
