@@ -7,15 +7,15 @@ The published parameters have no biases, and ``transformers`` adds some: where a
 they are written as 0. Dropout of attention weights has no counterpart here: it is read over, and written as 0; dropout of the
 embedding is that of the sublayers' outputs.
 
-The checkpoints of the paper's authors, S, M and L at 32 x 32 after 131, 262, 524 and 1,000 thousand steps, by next and by masked pixels,
-are TensorFlow's, in 32 to 64 shards, and are read here once ``transformers``' own conversion has made a folder of them. Their arrays,
-each under ``model/``, and what they are in such a folder; sizes of 1 before the others are dropped:
+The checkpoints of the paper's authors, S, M and L at 32 x 32 after 131, 262, 524 and 1,000 thousand steps, by next and by
+masked pixels, are TensorFlow's, in 32 to 64 shards, and are read here once ``transformers``' own conversion has made a folder of
+them. Their arrays, each under ``model/``, and what they are in such a folder; sizes of 1 before the others are dropped:
 
   ``wte`` ``[512, d]`` and ``sos`` ``[d]``: rows 0 to 511 and 512 of ``wte.weight``
   ``wpe`` ``[1024, d]``: ``wpe.weight``; row ``i`` is added to what tells pixel ``i``, the start being the first
   ``wtet`` ``[512, d]``: ``lm_head.weight``
-  ``hN/attn/{q,k,v}_proj/w``, an output to each row once reshaped to ``[d, d]``: transposed, the thirds of ``h.N.attn.c_attn.weight``
-  ``hN/attn/c_proj/w``, an input to each row once reshaped to ``[d, d]``: ``h.N.attn.c_proj.weight``
+  ``hN/attn/{q,k,v}_proj/w``, an output to each row once ``[d, d]``: transposed, the thirds of ``h.N.attn.c_attn.weight``
+  ``hN/attn/c_proj/w``, an input to each row once ``[d, d]``: ``h.N.attn.c_proj.weight``
   ``hN/mlp/{c_fc,c_proj}/w``, an input to each row: ``h.N.mlp.{c_fc,c_proj}.weight``
   ``hN/ln_1/g``, ``hN/ln_2/g``, ``ln_f/g``: the weights of these norms
 
