@@ -10,6 +10,7 @@ import numpy as np
 
 from efficient_attn import data
 from efficient_attn.answer_reading import Answering, AnswerReading
+from efficient_attn.candidate_reading import MARKS, CandidateReading, Choosing
 from efficient_attn.models import Encoder, EncoderConfig, Functional, Longformer, encoder_of
 from efficient_attn.recipe import Recipe
 from efficient_attn.tag_reading import TagReading
@@ -25,6 +26,7 @@ _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingPro
         data.SQuAD: (AnswerReading, ("question_answering", "residual_question_answering")),
         data.CoNLL: (TagReading, ("token_classification",)),
         data.ChoiceLines: (ChoiceReading, ("multiple_choice",)),
+        data.WikiHop: (CandidateReading, ("token_classification",)),
     }
 )
 # What a checkpoint of another head or another dropout does not say of the body.
@@ -51,13 +53,17 @@ class FineTuningExperiment(Recipe):
     """
 
     model: EncoderConfig
-    source: data.GLUE | data.LabelledLines | data.TFDSLabelled | data.SQuAD | data.CoNLL | data.ChoiceLines
+    source: (
+        data.GLUE | data.LabelledLines | data.TFDSLabelled | data.SQuAD | data.CoNLL | data.ChoiceLines | data.WikiHop
+    )
     tokenizer: str
     """A folder with ``tokenizer.json``, or ``vocab.txt``, or ``vocab.json`` and ``merges.txt``: the checkpoint's."""
     context: int
     """Tokens of a text, or of both texts of a pair, special ones included; all are filled up to so many, and longer ones cut."""
     answering: Answering = dataclasses.field(default_factory=Answering)
     """How questions are put and answered, where the data has some."""
+    choosing: Choosing = dataclasses.field(default_factory=Choosing)
+    """How much is read before one of some candidates is chosen, where the data has some."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -73,6 +79,8 @@ class FineTuningExperiment(Recipe):
             self._check_answering()
         if isinstance(self.source, data.GLUE | data.LabelledLines | data.TFDSLabelled):
             self._check_labels(self.source)
+        if isinstance(self.source, data.WikiHop) and len(self.model.labels) != 1:
+            raise ValueError(f"a candidate has one score: labels needs one name, got {self.model.labels}")
 
     def _check_answering(self) -> None:
         # A frame has at most four special tokens.
@@ -109,8 +117,8 @@ class FineTuningExperiment(Recipe):
         """How the model reads its data."""
         kind, _ = _READINGS[type(self.source)]
         names = ("model", "source", "batch_size", "seed", "eval_batch_size")
-        own = {"answering": self.answering} if kind is AnswerReading else {}
-        return kind(pieces=self._pieces, **own, **{name: getattr(self, name) for name in names})
+        own = {AnswerReading: ("answering",), CandidateReading: ("choosing",)}.get(kind, ())
+        return kind(pieces=self._pieces, **{name: getattr(self, name) for name in (*names, *own)})
 
     def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is learned and how it runs, as JSON objects; a tokenizer is what is in its files, wherever they lie."""
@@ -120,14 +128,29 @@ class FineTuningExperiment(Recipe):
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that a checkpoint to start from must agree with."""
         kept = {name: value for name, value in model.items() if name not in _OWN}
+        if isinstance(self.source, data.WikiHop):
+            # It may be smaller by the marks: see ``completed``.
+            kept.pop("vocab")
         attention = {name: value for name, value in kept["attention"].items() if name not in _OWN_OF_ATTENTION}
         return kept | {"attention": attention}
 
     def completed(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Parameters of another run's model, with a head, and a pooler where they have none, that are drawn."""
+        """Parameters of another run's model, with a head, and a pooler where they have none, that are drawn.
+
+        Where the data has marks of its own that the model does not know, their embeddings are drawn too.
+        """
         kept = {name: part for name, part in params.items() if name != "head"}
+        if isinstance(self.source, data.WikiHop):
+            kept |= {"embedding": kept["embedding"] | {"tokens": self._marked(kept["embedding"]["tokens"])}}
         wanted = [name for name in self.form.shapes() if name not in kept]
         draw = jax.jit(lambda key: {name: part for name, part in self.form.init(key).items() if name in wanted})
         # On the host, from where every process can put them beside the others.
         whole = kept | jax.tree.map(np.asarray, draw(jax.random.key(self.seed)))
         return {name: part for name, part in whole.items() if name != "pooler" or self.model.pooler}
+
+    def _marked(self, table: Any) -> Any:
+        """A table of tokens that has a row for each mark."""
+        if table.shape[0] != self.model.vocab - MARKS:
+            return table
+        draw = jax.jit(lambda key: self.form.init(key)["embedding"]["tokens"][-MARKS:])
+        return np.concatenate([table, np.asarray(draw(jax.random.key(self.seed)), table.dtype)])

@@ -44,6 +44,7 @@ from efficient_attn.data.text_files import TextFiles
 from efficient_attn.data.text_pieces import EncodedTexts, Pieces, padded
 from efficient_attn.data.tfds import TFDSImages, TFDSText
 from efficient_attn.data.tfds_texts import TFDSLabelled, TFDSTranslation
+from efficient_attn.data.wikihop import CandidateQuestions, WikiHop, write_candidates
 from efficient_attn.data.wikipedia import WikipediaExcerpt
 from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
 from efficient_attn.data.words import Words
@@ -55,6 +56,7 @@ __all__ = [
     "AudioFiles",
     "Batch",
     "ByteWords",
+    "CandidateQuestions",
     "ChoiceLines",
     "Choices",
     "CoNLL",
@@ -116,6 +118,7 @@ __all__ = [
     "TrainingBatches",
     "Unit",
     "Units",
+    "WikiHop",
     "WikiText",
     "WikipediaExcerpt",
     "Window",
@@ -139,6 +142,7 @@ __all__ = [
     "text_rows",
     "told_tokens",
     "with_minimum_context",
+    "write_candidates",
     "write_submission",
     "write_tagged",
     "yardsticks",

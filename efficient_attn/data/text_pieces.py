@@ -87,6 +87,18 @@ class Pieces:
         parts = [firsts] if seconds is None else [firsts, seconds]
         return np.sum([[len(found.ids) for found in self._whole(texts)] for texts in parts], axis=0, dtype=np.int32)
 
+    def numbers(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, which is not cut, without special ones."""
+        return [list(found.ids) for found in self._whole(texts)]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The tokens that begin a text and end it."""
+        tokenizer = read_tokenizer(self.folder)
+        tokenizer.no_truncation()
+        found = tokenizer.encode("").ids
+        return found[0], found[-1]
+
     def _whole(self, texts: Sequence[str]) -> Iterator[Any]:
         """Encodings of texts that are not cut, without special tokens."""
         tokenizer = read_tokenizer(self.folder)
@@ -122,7 +134,7 @@ class Pieces:
                 f"pad_token={pad_token} of the model should be {' or '.join(_PADDING)} of the tokenizer of {self.folder}, "
                 f"which has {padding!r} there"
             )
-        last = tokenizer.encode("").ids[-1]
+        _, last = self.ends
         if sep_token is not None and sep_token != last:
             raise ValueError(
                 f"sep_token of the model is {sep_token}, and the tokenizer of {self.folder} ends with {last}"

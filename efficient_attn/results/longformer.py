@@ -67,7 +67,8 @@ LENGTHS = Table(
         ]
     ),
     note="`python -m efficient_attn lengths CONFIG` prints both: `configs/longformer_classification.py` is IMDB, its variant "
-    "`:hyperpartisan` Hyperpartisan, `configs/longformer_qa.py` TriviaQA. WikiHop, HotpotQA and OntoNotes have not landed.",
+    "`:hyperpartisan` Hyperpartisan, `configs/longformer_qa.py` TriviaQA, `configs/longformer_wikihop.py` WikiHop. HotpotQA and "
+    "OntoNotes have not landed.",
 )
 
 TASKS = Table(
@@ -85,8 +86,9 @@ TASKS = Table(
             split="validation",
         ),
     ),
-    note="That is IMDB; `:hyperpartisan` is Hyperpartisan, and `configs/longformer_qa.py` TriviaQA; their variants "
-    "`:roberta_imdb`, `:roberta_hyperpartisan` and `:roberta` are RoBERTa's. WikiHop, HotpotQA and OntoNotes have not landed. "
+    note="That is IMDB; `:hyperpartisan` is Hyperpartisan, `configs/longformer_qa.py` TriviaQA, and "
+    "`configs/longformer_wikihop.py` WikiHop; their variants `:roberta_imdb`, `:roberta_hyperpartisan` and `:roberta` are "
+    "RoBERTa's. HotpotQA and OntoNotes have not landed. "
     "Beside it the paper claims: a window of 512 costs what RoBERTa's full 512 costs; the top layers reach every "
     "input; memory is linear in the length.",
 )

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efficient_attn.models import Encoder, EncoderOutput, Functional
+from efficient_attn.models import Encoder, EncoderOutput, Functional, Longformer
 from efficient_attn.tasks.language_modelling import cross_entropy
 
 Batch = Mapping[str, Any]
@@ -29,9 +29,23 @@ class Loss(Protocol):
         """How much counts in each row."""
         ...
 
+    def results(self, output: EncoderOutput, batch: Batch) -> dict[str, jax.Array]:
+        """What the encoder says of each row."""
+        ...
+
+
+class SaysLogits:
+    """A loss of logits that say themselves what the encoder says."""
+
+    def results(self, output: EncoderOutput, batch: Batch) -> dict[str, jax.Array]:
+        """All logits that there are."""
+        del batch
+        logits = {name: getattr(output, name) for name in ("logits", "start_logits", "end_logits")}
+        return {name: value for name, value in logits.items() if value is not None}
+
 
 @dataclasses.dataclass(frozen=True)
-class ClassLoss:
+class ClassLoss(SaysLogits):
     """Nats of the class, or of the right choice, ``targets`` ``[B]``."""
 
     def __call__(self, output: EncoderOutput, batch: Batch) -> Float[Array, " B"]:
@@ -77,16 +91,20 @@ class FineTuning:
 
 
 def outputs(model: Functional[Encoder], params: Any, batch: Batch, key: jax.Array | None = None) -> EncoderOutput:
-    """What an encoder makes of a batch of texts, with its own choice of global tokens."""
+    """What an encoder makes of a batch of texts, with its own choice of global tokens, or the first ``shared`` ``[B]``."""
     module = model.module(params)
     types = batch["types"] if module.config.token_types > 1 else None
-    return module(batch["tokens"], batch["valid"], token_type_ids=types, key=key)
+    masks = {}
+    if "shared" in batch and isinstance(module.config.attention, Longformer):
+        first = jnp.arange(batch["tokens"].shape[-1]) < batch["shared"][:, None, None]
+        masks = {"global_attention_mask": first & batch["valid"]}
+    return module(batch["tokens"], batch["valid"], **masks, token_type_ids=types, key=key)
 
 
 def results_step(
     model: Functional[Encoder], loss: Loss, rows: Any = None, whole: Any = None
 ) -> Callable[[Any, Batch], dict[str, jax.Array]]:
-    """A jitted function from parameters and a batch of ``data.every_example`` to its logits, its losses and their counts.
+    """A jitted function from parameters and a batch of ``data.every_example`` to the results, its losses and their counts.
 
     Args:
       model: an encoder's form.
@@ -97,8 +115,7 @@ def results_step(
 
     def step(params: Any, batch: Batch) -> dict[str, jax.Array]:
         output = outputs(model, params, batch)
-        logits = {name: getattr(output, name) for name in ("logits", "start_logits", "end_logits")}
-        found = {name: value for name, value in logits.items() if value is not None} | {"scored": batch["scored"]}
+        found = loss.results(output, batch) | {"scored": batch["scored"]}
         return found | ({"loss": loss(output, batch), "count": loss.counts(batch)} if "targets" in batch else {})
 
     return jax.jit(step, in_shardings=(None, rows), out_shardings=whole)

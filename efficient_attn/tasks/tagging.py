@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efficient_attn.models import EncoderOutput
-from efficient_attn.tasks.fine_tuning import Batch
+from efficient_attn.tasks.fine_tuning import Batch, SaysLogits
 from efficient_attn.tasks.language_modelling import cross_entropy
 
 
 @dataclasses.dataclass(frozen=True)
-class TagLoss:
+class TagLoss(SaysLogits):
     """Nats of the tags ``targets`` ``[B, T]``; -1 where a token has none."""
 
     def __call__(self, output: EncoderOutput, batch: Batch) -> Float[Array, " B"]:

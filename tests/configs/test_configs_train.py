@@ -27,6 +27,7 @@ from efficient_attn.data import (
     SubwordPairs,
     SubwordText,
     TextFiles,
+    WikiHop,
 )
 from efficient_attn.experiment import load_config, load_variants, parameters, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
@@ -112,6 +113,8 @@ def shrunken_texts(config, folder):
     """Sentences of a few words, with the model's classes, or with questions."""
     if isinstance(config.source, SQuAD):
         return shrunken_questions(config, folder)
+    if isinstance(config.source, WikiHop):
+        return shrunken_candidates(config, folder)
     texts = [{"text": "ab cd", "pair": "ef gh ij", "label": label} for label in config.model.labels * 8]
     write_lines(folder, texts)
     paired = config.source.table.texts[1:] if isinstance(config.source, GLUE) else []
@@ -120,6 +123,19 @@ def shrunken_texts(config, folder):
     source = LabelledLines(path=folder, pair="pair" if paired else None)
     small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
     return dataclasses.replace(config, **small, context=16, batch_size=8, eval_batch_size=8, steps=1)
+
+
+def shrunken_candidates(config, folder):
+    """Questions with two candidates, in a vocabulary with room for their marks."""
+    item = {"query": "is ab", "candidates": ["cd", "ef"], "supports": ["ab ef gh", "cd ij"], "answer": "ef"}
+    for name in ("train.json", "dev.json"):
+        (folder / name).write_text(json.dumps([item | {"id": str(n)} for n in range(8)]))
+    vocab = write_tokenizer(folder) + 4
+    model = dataclasses.replace(small_encoder(config.model), vocab=vocab, pad_token=1, labels=("score",))
+    schedule = dataclasses.replace(config.schedule, warmup_steps=1)
+    source = WikiHop(path=str(folder))
+    small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
+    return dataclasses.replace(config, **small, context=24, batch_size=8, eval_batch_size=8, steps=1)
 
 
 def shrunken_questions(config, folder):

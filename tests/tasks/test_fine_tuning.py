@@ -128,3 +128,44 @@ def test_one_of_three_choices(tmp_path, capsys):
     scores = learned(config, tmp_path, capsys)
     assert scores["accuracy"] >= 0.95
     assert (scores["examples"], scores["truncated"]) == (20, 0)
+
+
+def wikihop(number):
+    """Questions about one word, whose answer is the word after it in one of three texts, and three or four candidates."""
+    rng, items = np.random.default_rng(6), []
+    for n in range(number):
+        texts = [" ".join(rng.permutation(WORDS[:13])[:4]) for _ in range(3)]
+        asked, answer = texts[n % 3].split()[n % 2 : n % 2 + 2]
+        others = [word for word in rng.permutation(WORDS[:13]) if word != answer][: 2 + n % 2]
+        candidates = [str(word) for word in rng.permutation([answer, *others])]
+        items.append(
+            {"id": f"w{n}", "query": f"is {asked}", "candidates": candidates, "supports": texts, "answer": answer}
+        )
+    return items
+
+
+def wikihop_config(folder, steps, context, parts, **changes):
+    """Writes a config whose vocabulary has room for the marks of questions and candidates."""
+    model = LONGFORMER + "head='token_classification', labels=('score',),"
+    config = Path(write_config(folder, f"WikiHop(path={str(folder)!r})", model, context=context, steps=steps))
+    text = config.read_text().replace("batch_size", f"choosing=Choosing(parts={parts}),\n    batch_size", 1)
+    vocab = len(WORDS) + 4
+    text = text.replace(f"vocab={vocab}", f"vocab={vocab + 4}")
+    for old, new in {"max_globals=16": "max_globals=20", **changes}.items():
+        text = text.replace(old, new)
+    config.write_text(f"from efficient_attn.candidate_reading import Choosing\n{text}")
+    return str(config)
+
+
+def test_one_of_several_candidates_after_reading_texts_in_two_parts(tmp_path, capsys):
+    items = wikihop(20)
+    for name in ("train.json", "dev.json"):
+        (tmp_path / name).write_text(json.dumps(items))
+    file = tmp_path / "predictions.json"
+    config = wikihop_config(tmp_path, 300, 28, 2)
+    scores = learned(config, tmp_path, capsys, "--predictions", str(file))
+    assert scores["accuracy"] >= 0.95
+    # 14 tokens of three texts, after 14 or 17 and two separators: two parts.
+    assert (scores["examples"], scores["truncated"]) == (20, 0)
+    said = json.loads(file.read_text())
+    assert np.mean([said[item["id"]] == item["answer"] for item in items]) >= 0.95
