@@ -12,7 +12,7 @@ from efficient_attn import data
 from efficient_attn.answer_reading import Answering, AnswerReading
 from efficient_attn.candidate_reading import MARKS, CandidateReading, Choosing
 from efficient_attn.models import Encoder, EncoderConfig, Functional, Longformer, encoder_of
-from efficient_attn.recipe import Recipe
+from efficient_attn.recipe import TRAINED, Recipe
 from efficient_attn.tag_reading import TagReading
 from efficient_attn.text_readings import ChoiceReading, ClassReading, TextReading
 
@@ -29,18 +29,8 @@ _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingPro
         data.WikiHop: (CandidateReading, ("token_classification",)),
     }
 )
-# What a checkpoint of another head or another dropout does not say of the body.
-_OWN = (
-    "head",
-    "head_activation",
-    "labels",
-    "pooler",
-    "dropout",
-    "attention_dropout",
-    "head_dropout",
-    "remat",
-    "precision",
-)
+# What a checkpoint of another head does not say of the body.
+_OWN = (*TRAINED, "head", "head_activation", "labels", "pooler")
 _OWN_OF_ATTENTION = ("max_globals",)
 
 
@@ -133,6 +123,12 @@ class FineTuningExperiment(Recipe):
             kept.pop("vocab")
         attention = {name: value for name, value in kept["attention"].items() if name not in _OWN_OF_ATTENTION}
         return kept | {"attention": attention}
+
+    def scored(self, model: dict[str, Any]) -> dict[str, Any]:
+        """As ``inherited``, with the head and its labels: those of a checkpoint that does not name them are taken to be these."""
+        mine, names = list(self.model.labels), model["labels"]
+        unnamed = names == [f"LABEL_{number}" for number in range(len(mine))]
+        return self.inherited(model) | {"head": model["head"], "labels": mine if unnamed else names}
 
     def completed(self, params: dict[str, Any]) -> dict[str, Any]:
         """Parameters of another run's model, with a head, and a pooler where they have none, that are drawn.

@@ -13,15 +13,13 @@ from efficient_attn.models import DecoderConfig, Functional, ImageReader, ImageR
 from efficient_attn.models.decoder_config import RECOMPUTED
 from efficient_attn.models.image_gpt import check_masked
 from efficient_attn.pixel_experiment import masking
-from efficient_attn.recipe import Recipe
+from efficient_attn.recipe import TRAINED, Recipe
 from efficient_attn.tasks.image_classes import ClassAndPixels, image_class_step
 from efficient_attn.tasks.linear_probe import most_frequent
 from efficient_attn.text_readings import Predictions, Results, joined
 
 # Parts of the seed that keep apart what is drawn for evaluation, and how images are moved.
 _EVALUATION, _MOVING = 1, 2
-# Fields of a decoder that say how it is trained.
-_TRAINED = (*RECOMPUTED, "dropout", "attention_dropout", "ff_dropout", "precision", "initialization")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,7 +122,11 @@ class ImageClassExperiment(Recipe):
 
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a decoder, as JSON, that a pretrained one to start from must agree with."""
-        return {name: value for name, value in model.items() if name not in _TRAINED}
+        return {name: value for name, value in model.items() if name not in TRAINED}
+
+    def scored(self, model: dict[str, Any]) -> dict[str, Any]:
+        """As ``inherited``, of the decoder of a reader, with the number of its labels."""
+        return self.inherited(model["decoder"]) | {"labels": model["labels"]}
 
     def completed(self, params: dict[str, Any]) -> dict[str, Any]:
         """Parameters of a decoder, or those of a run's, with a head of 0."""

@@ -99,6 +99,13 @@ class Predicting(Reading, Protocol):
         ...
 
 
+# Fields of models that say how they are trained, and nothing of what they are.
+TRAINED = (
+    *("remat", "ff_stretch", "logits_stretch", "precision", "initialization"),
+    *("dropout", "attention_dropout", "ff_dropout", "head_dropout", "end_dropout"),
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe(abc.ABC):
     """A model, its data and its training; subclasses say which, in fields ``model`` and ``source``."""
@@ -162,8 +169,12 @@ class Recipe(abc.ABC):
         return self.model
 
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a model, as JSON, that a pretrained one to start from must agree with."""
-        return self.parametrised(model)
+        """The fields of a model, as JSON, that a pretrained one to start from must agree with: not how it is trained."""
+        return {name: value for name, value in self.parametrised(model).items() if name not in TRAINED}
+
+    def scored(self, model: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a model, as JSON, that a pretrained one must agree with to be scored as it is."""
+        return self.inherited(model)
 
     def completed(self, params: dict[str, Any]) -> dict[str, Any]:
         """What a run begins with, of the parameters it starts from: all of them."""

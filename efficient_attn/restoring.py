@@ -19,13 +19,16 @@ def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None
 
     Args:
       config: the experiment.
-      workdir: where it was trained.
+      workdir: where it was trained; or a checkpoint's folder as of ``load_pretrained``, whose step is 0.
       shardings: from the parameters' shapes to where each is to lie; None: all on the first device.
 
     Raises:
       ValueError: if they are those of another model, or there are fewer checkpoints than are to be averaged.
       FileNotFoundError: if there is no checkpoint.
     """
+    if _is_pretrained(Path(workdir).expanduser()):
+        params = _shaped(config.form.shapes(), _loaded(workdir, config.model, config.scored), workdir)
+        return jax.device_put(params, None if shardings is None else shardings(config.form.shapes())), 0
     with _last(workdir) as (checkpoints, step):
         learned = checkpoints.metadata(step).get("config", {})
         saved = learned.get("model")
@@ -59,10 +62,8 @@ def begun(config: Recipe, workdir: str, placement: training.Placement) -> Any:
     """
     with contextlib.suppress(FileNotFoundError), _last(workdir):
         return config.form.init
-    folder = Path(config.start).expanduser()
-    # A workdir has a config.json of its own.
-    if (folder / "config.json").is_file() and not (folder / "checkpoints").is_dir():
-        params = _pretrained(config)
+    if _is_pretrained(Path(config.start).expanduser()):
+        params = _loaded(config.start, config.origin, config.inherited)
     else:
         with _last(config.start) as (checkpoints, step):
             params = checkpoints.restore_params(step, placement.parameters)
@@ -75,18 +76,30 @@ def begun(config: Recipe, workdir: str, placement: training.Placement) -> Any:
         raise ValueError(f"start={config.start} has parameters of other shapes than the model's: {error}") from None
 
 
-def _pretrained(config: Recipe) -> Any:
-    """The parameters of a checkpoint's folder, as of ``load_pretrained``."""
-    model = load_pretrained(config.start)
-    kinds = [type(getattr(model, "config", None)), type(config.origin)]
+def _is_pretrained(folder: Path) -> bool:
+    # A workdir has a config.json of its own.
+    return (folder / "config.json").is_file() and not (folder / "checkpoints").is_dir()
+
+
+def _loaded(folder: str, wanted: Any, compared: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """The parameters of a checkpoint's folder, as of ``load_pretrained``.
+
+    Args:
+      folder: the checkpoint's.
+      wanted: the config of the model that it should hold.
+      compared: of a model's fields, as JSON, those that should agree.
+
+    Raises:
+      ValueError: if it holds another model.
+    """
+    model = load_pretrained(folder)
+    kinds = [type(getattr(model, "config", None)), type(wanted)]
     if kinds[0] is not kinds[1]:
-        raise ValueError(
-            f"start={config.start} holds a model of {kinds[0].__name__}, and {kinds[1].__name__} is wanted"
-        )
-    there, here = (config.inherited(plain(x)) for x in (model.config, config.origin))
+        raise ValueError(f"{folder} holds a model of {kinds[0].__name__}, and {kinds[1].__name__} is wanted")
+    there, here = (compared(plain(x)) for x in (model.config, wanted))
     differing = [f"{k} {there.get(k)} there, {here[k]} here" for k in here if there.get(k) != here[k]]
     if differing:
-        raise ValueError(f"start={config.start} holds another model: {'; '.join(differing)}")
+        raise ValueError(f"{folder} holds another model: {'; '.join(differing)}")
     return nnx.to_pure_dict(nnx.split(model)[1])
 
 

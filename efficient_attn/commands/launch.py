@@ -53,7 +53,7 @@ class _Train(Processes):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Evaluate(Processes):
     workdir: str
-    """Where the run to score is."""
+    """Where the run to score is, or a folder with a checkpoint of ``transformers``, which is scored as it is."""
     split: Split = "validation"
     """Which part of the data is scored."""
     predictions: str | None = None

@@ -13,6 +13,8 @@ import pytest
 from flax import nnx
 
 import efficient_attn as ea
+from efficient_attn.data import ImageArray, Palette, PaletteImages
+from efficient_attn.experiment import Experiment, evaluate
 from efficient_attn.models import (
     Decoder,
     ImageReader,
@@ -24,6 +26,7 @@ from efficient_attn.models import (
 )
 from efficient_attn.pretrained.folder import tensors_of
 from efficient_attn.pretrained.weights import read_tensors, write_tensors
+from efficient_attn.training import Schedule
 
 pytestmark = pytest.mark.fast
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -74,6 +77,38 @@ def test_what_is_saved_is_what_was_loaded(name, tmp_path):
     lost |= {"bos_token_id", "eos_token_id", "pad_token_id"}
     assert {k: v for k, v in fields.items() if k not in lost} == {k: written[k] for k in fields if k not in lost}
     assert ea.load_pretrained(tmp_path).config == model.config
+
+
+def test_a_checkpoint_is_scored_as_it_is(tmp_path):
+    """Nats of pixels, of the model that a config describes, whatever it says of training."""
+    model = ea.load_pretrained(FOLDER / "causal")
+    Palette(np.linspace(-1, 1, 33).reshape(11, 3)).save(tmp_path / "colours.npy")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 3, 3, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", pixels)
+    source = PaletteImages(images=ImageArray(path=tmp_path / "images.npy"), palette=tmp_path / "colours.npy")
+    config = Experiment(
+        model=dataclasses.replace(model.config, dropout=0.3, initialization="code", remat="block"),
+        source=source,
+        context=9,
+        batch_size=4,
+        steps=1,
+        schedule=Schedule(peak=1e-3),
+    )
+    report = evaluate(config, str(FOLDER / "causal"), "train")
+    tokens = jnp.asarray(source.load("train").records.astype(np.int32))
+    graph, state = nnx.split(model)
+    logits = jax.jit(lambda state: nnx.merge(graph, state)(tokens))(state)
+    nats = -jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[..., None], -1).mean()
+    assert report["loss"] == pytest.approx(float(nats), rel=1e-5)
+    assert report["step"] == 0
+    with pytest.raises(ValueError, match="holds another model: activation quick_gelu there, gelu here"):
+        evaluate(
+            dataclasses.replace(config, model=dataclasses.replace(config.model, activation="gelu")),
+            str(FOLDER / "causal"),
+            "train",
+        )
+    with pytest.raises(ValueError, match="holds a model of ImageReaderConfig, and DecoderConfig is wanted"):
+        evaluate(config, str(FOLDER / "classes"), "train")
 
 
 def test_a_file_whose_biases_are_zero_is_a_model_without():

@@ -15,7 +15,7 @@ import efficient_attn as ea
 from efficient_attn.answer_reading import Answering
 from efficient_attn.commands import launch
 from efficient_attn.data import GLUE, LabelledLines, Masking, SQuAD, TextFiles
-from efficient_attn.experiment import train
+from efficient_attn.experiment import evaluate, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.masked_experiment import MaskedExperiment
 from efficient_attn.models import EncoderConfig, Longformer
@@ -119,6 +119,28 @@ def test_a_pretrained_model_of_other_choices_is_refused(experiment, tmp_path):
     config = dataclasses.replace(experiment, start=str(tmp_path / "pretrained"))
     with pytest.raises(ValueError, match=r"ff_width 32 there, 16 here; norm_epsilon 1e-05 there, 1e-12 here"):
         train(config, str(tmp_path / "run"))
+
+
+def test_a_pretrained_model_is_scored_as_it_is(experiment, tmp_path):
+    dropping = dataclasses.replace(MODEL, labels=("LABEL_0", "LABEL_1"), head_dropout=0.5)
+    model = ea.models.Encoder(dropping, key=jax.random.key(7))
+    ea.save_pretrained(model, tmp_path / "pretrained")
+    report = evaluate(experiment, str(tmp_path / "pretrained"), "validation")
+    examples = experiment.reading.encoded(experiment.source.load("validation"))
+    batch = examples.read(np.arange(len(examples)))
+    # Classes without a name are those of the experiment, in its order.
+    nats = -jax.nn.log_softmax(model(batch["tokens"], batch["valid"]).logits)
+    assert report["loss"] == pytest.approx(float(nats[np.arange(8), batch["targets"]].mean()), rel=1e-5)
+    assert (report["step"], report["examples"]) == (0, 8)
+    swapped = dataclasses.replace(MODEL, labels=("yes", "no"))
+    ea.save_pretrained(ea.models.Encoder(swapped, key=jax.random.key(7)), tmp_path / "swapped")
+    with pytest.raises(ValueError, match=r"another model: labels \['yes', 'no'\] there, \['no', 'yes'\] here"):
+        evaluate(experiment, str(tmp_path / "swapped"), "validation")
+    with pytest.raises(ValueError, match="another model: head masked_lm there, classification here"):
+        ea.save_pretrained(
+            ea.models.Encoder(dataclasses.replace(MODEL, head="masked_lm"), key=jax.random.key(0)), tmp_path / "other"
+        )
+        evaluate(experiment, str(tmp_path / "other"), "validation")
 
 
 FAMILIES = {
