@@ -40,6 +40,7 @@ Source = (
     | data.AudioFiles
     | data.Copying
     | data.Words
+    | data.TokenizedText
 )
 
 

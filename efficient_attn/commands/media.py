@@ -11,12 +11,14 @@ from jaxtyping import UInt8, UInt16, UInt32
 
 from efficient_attn.data import (
     AudioFiles,
+    CroppedImages,
     GreyDigits,
     ImageArray,
     ImageFolder,
     Palette,
     PaletteImages,
     TFDSImages,
+    TokenizedText,
     Words,
     load_palette,
 )
@@ -69,11 +71,11 @@ class Text:
 
 
 class Sentences:
-    """Words."""
+    """Words, or pieces of words."""
 
     share, length, suffixes = 1.0, 100, ("", ".txt")
 
-    def __init__(self, source: Words):
+    def __init__(self, source: Words | TokenizedText):
         self.source = source
 
     def read(self, file: Path) -> Tokens:
@@ -82,11 +84,11 @@ class Sentences:
 
     def words(self, text: UInt8[np.ndarray, " P"]) -> Tokens:
         """The words of a text, whose last line may go on."""
-        return self.source.numbered(text)[: None if text.size and text[-1] == ord("\n") else -1]
+        return self.source.prompt(text).astype(np.uint32)
 
     def write(self, file: Path | None, samples: Samples) -> None:
         """One text after the other."""
-        _write_texts(file, map(self.source.text, samples))
+        _write_texts(file, map(self.source.written, samples))
 
 
 class Images:
@@ -185,12 +187,12 @@ def medium_of(config: Experiment, shape: tuple[int, int] | None, rate: int) -> M
       shape: height and width of images; None: square.
       rate: samples of sound per second.
     """
-    if isinstance(config.source, ImageArray | ImageFolder | TFDSImages):
+    if isinstance(config.source, ImageArray | ImageFolder | CroppedImages | TFDSImages):
         return Images(config.context, shape)
     if isinstance(config.source, PaletteImages):
         return Images(config.context, shape, load_palette(config.source.palette))
     if isinstance(config.source, GreyDigits):
         return Images(config.context, shape, config.source.greys)
-    if isinstance(config.source, Words):
+    if isinstance(config.source, Words | TokenizedText):
         return Sentences(config.source)
     return Sound(config.context, rate) if isinstance(config.source, AudioFiles) else Text()

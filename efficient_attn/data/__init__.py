@@ -44,6 +44,7 @@ from efficient_attn.data.text_files import TextFiles
 from efficient_attn.data.text_pieces import EncodedTexts, Pieces, padded
 from efficient_attn.data.tfds import TFDSImages, TFDSText
 from efficient_attn.data.tfds_texts import TFDSLabelled, TFDSTranslation
+from efficient_attn.data.tokenized_text import PieceWords, TokenizedText
 from efficient_attn.data.wikihop import CandidateQuestions, WikiHop, write_candidates
 from efficient_attn.data.wikipedia import WikipediaExcerpt
 from efficient_attn.data.windows import EvaluationWindows, Window, side_by_side, with_minimum_context
@@ -91,6 +92,7 @@ __all__ = [
     "Palette",
     "PaletteImages",
     "ParallelText",
+    "PieceWords",
     "Pieces",
     "Question",
     "Questions",
@@ -115,6 +117,7 @@ __all__ = [
     "Texts",
     "TokenPairs",
     "TokenStream",
+    "TokenizedText",
     "TrainingBatches",
     "Unit",
     "Units",

@@ -21,7 +21,9 @@ class Masking:
     """
 
     token: int = 256
-    """What stands for a hidden token; the text's own tokens are those below it."""
+    """What stands for a hidden token."""
+    kinds: int | None = None
+    """The text's own tokens are those below this number, of which another one is drawn; None: those below ``token``."""
     rate: float = 0.15
     """Tokens that are to be told, of all."""
     hidden: float = 0.8
@@ -32,6 +34,8 @@ class Masking:
     def __post_init__(self):
         if self.token < 1:
             raise ValueError(f"token must be at least 1, got {self.token}")
+        if self.kinds is not None and self.kinds < 1:
+            raise ValueError(f"kinds must be at least 1, or None, got {self.kinds}")
         if not 0 < self.rate <= 1:
             raise ValueError(f"rate must be above 0 and at most 1, got {self.rate}")
         if min(self.hidden, self.changed) < 0 or self.hidden + self.changed > 1:
@@ -67,7 +71,7 @@ def masked(batch: Batch, masking: Masking, seed: tuple[int, ...], first: int) ->
     rows, length = batch["tokens"].shape
     draws = [np.random.default_rng((*seed, first + row)) for row in range(rows)]
     chance, how = np.stack([rng.random((2, length)) for rng in draws], axis=1)
-    others = np.stack([rng.integers(masking.token, size=length) for rng in draws])
+    others = np.stack([rng.integers(masking.kinds or masking.token, size=length) for rng in draws])
     chance = np.where(batch["valid"], chance, np.inf)
     told = batch["valid"] & (chance <= np.maximum(masking.rate, chance.min(axis=1, keepdims=True)))
     shown = np.where(told, masking.replaced(batch["tokens"], how, others), batch["tokens"])

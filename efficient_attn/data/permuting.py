@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 
 from efficient_attn.data.batches import Batch
 from efficient_attn.data.masking import Masking
+from efficient_attn.data.tokenized_text import PieceWords
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class ByteWords:
 
 _OF_A_WORD = np.array([chr(byte).isalnum() or byte == ord("_") or byte >= 128 for byte in range(256)])
 
-Units = SingleTokens | ByteWords
+Units = SingleTokens | ByteWords | PieceWords
 
 
 def told_tokens(length: int, rate: float) -> int:
@@ -77,7 +78,7 @@ def permuted(batch: Batch, masking: Masking, units: Units, seed: tuple[int, ...]
     predicted = np.stack(orders)[:, -told:].astype(np.int32)
     own = np.take_along_axis(tokens, predicted, axis=1)
     how = np.stack([rng.random(told) for rng in draws])
-    others = np.stack([rng.integers(masking.token, size=told) for rng in draws])
+    others = np.stack([rng.integers(masking.kinds or masking.token, size=told) for rng in draws])
     asked = masking.replaced(own, how, others).astype(np.int32)
     inputs = tokens.copy()
     np.put_along_axis(inputs, predicted, asked, axis=1)

@@ -229,6 +229,7 @@ def _word_pieces(tokenizers: Any, folder: Path) -> Any:
     lower = json.loads(options.read_text()).get("do_lower_case", True) if options.is_file() else True
     found.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
     found.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    found.decoder = tokenizers.decoders.WordPiece()
     # MPNet.s pieces are BERT's, [CLS] among them, behind the special tokens of RoBERTa.
     return _frame(tokenizers, found, "bert" if found.token_to_id("<s>") is None else "roberta")
 
@@ -237,6 +238,7 @@ def _byte_pairs(tokenizers: Any, folder: Path) -> Any:
     model = tokenizers.models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     found = tokenizers.Tokenizer(model)
     found.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found.decoder = tokenizers.decoders.ByteLevel()
     return _frame(tokenizers, found, "roberta")
 
 

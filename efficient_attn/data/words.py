@@ -59,7 +59,11 @@ class Words:
         parts = [np.fromiter((number.get(word, unknown) for word in part), np.uint32) for part in _words(text)]
         return np.concatenate([np.zeros(0, np.uint32), *parts])
 
-    def text(self, words: Integer[np.ndarray, " words"]) -> bytes:
+    def prompt(self, text: UInt8[np.ndarray, " length"]) -> UInt32[np.ndarray, " words"]:
+        """The words of a text whose last line goes on, unless it is ended."""
+        return self.numbered(text)[: None if text.size and text[-1] == ord("\n") else -1]
+
+    def written(self, words: Integer[np.ndarray, " words"]) -> bytes:
         """Words with blanks between them, in lines."""
         vocabulary = self.vocabulary()
         return b" ".join(vocabulary[word] for word in words).replace(b" " + END, b"\n").replace(b"\n ", b"\n")

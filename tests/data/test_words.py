@@ -35,7 +35,7 @@ def test_words_are_numbered_from_the_most_frequent(source):
     np.testing.assert_array_equal(stream.tokens, [1, 4, 6, 1, 2, 0, 0, 1, 2, 5, 3, 0])
     assert (stream.vocab_size, stream.words, stream.xz_bits) == (8, 12, None)
     assert stream.bytes_per_token == pytest.approx(len(TEXT) / 12)
-    assert source.text(stream.tokens) == TEXT
+    assert source.written(stream.tokens) == TEXT
 
 
 def test_a_word_that_training_lacks_is_unknown(source):
