@@ -7,15 +7,15 @@ Command: python train.py configs/linformer_roberta.py --workdir runs/linformer_r
   for keys and values of each layer, and after _key_value with one for both; :n512_k128_layerwise and :n1024_k256_layerwise have
   one for all layers. Each in a workdir of its own.
 Metric: bits for each hidden token of the validation split; the table's own are of fine-tuned models.
-Data: the paper trains on BookCorpus and Wikipedia in 50,265 subwords. Here it is Wikipedia in bytes; with that vocabulary models
-  have the parameters of RoBERTa-base, 124.7 M and a projection's.
+Data: the paper trains on BookCorpus and Wikipedia. Here it is Wikipedia, in the 50,265 tokens of RoBERTa, whose tokenizer is in
+  checkpoints/roberta-base. configs/linformer_glue.py has the fine-tuning.
 Recipe: 250,000 updates as in the paper, which leaves out batch and rate: here those of RoBERTa's released recipe for 2,048 texts.
 Hardware: 64 V100 in the paper. Measured here: not run; configs/small_linformer.py is a comparison for any machine.
 """
 
 import dataclasses
 
-from efficient_attn.data import Masking, TFDSText
+from efficient_attn.data import Masking, TFDSText, TokenizedText
 from efficient_attn.masked_experiment import MaskedExperiment
 from efficient_attn.models import EncoderConfig, Linformer, Sparse
 from efficient_attn.nn.text_embedding import CountedPositions
@@ -30,8 +30,7 @@ CONFIG = MaskedExperiment(
         width=768,
         heads=12,
         ff_width=3072,
-        # All bytes, and what stands for a hidden one.
-        vocab=257,
+        vocab=50265,
         pad_token=PAD,
         positions=CountedPositions(rows=512 + PAD + 1),
         attention=Linformer(length=512, slots=(256,), sharing="layerwise"),
@@ -42,8 +41,8 @@ CONFIG = MaskedExperiment(
         norm_epsilon=1e-5,
         precision=Precision(compute="bfloat16"),
     ),
-    masking=Masking(token=256),
-    source=TFDSText(name="wiki40b/en", data_dir="data/tfds"),
+    masking=Masking(token=50264),
+    source=TokenizedText(text=TFDSText(name="wiki40b/en", data_dir="data/tfds"), tokenizer="checkpoints/roberta-base"),
     context=512,
     batch_size=2048,
     steps=250_000,

@@ -2,15 +2,16 @@
 
 Row: Song et al. 2020, tables 2 and 3: 87.7 on average on the dev sets of GLUE after fine-tuning, 86.3 on the test sets.
 Command: python train.py configs/mpnet_base.py --workdir runs/mpnet_base
-Metric: bits for each predicted byte of held-out text; the paper prints none of its pre-training.
-  The paper's text is 160 GB of books, news, stories, web pages and Wikipedia in 30,527 pieces of words. Here any folder of text
-  will do, and tokens are its bytes; with the pieces, the 514 rows of positions and the pooler of the released weights the model has
-  their 110.1 M parameters. The paper leaves out the warm-up: that of the released command is taken. Released code draws the
-  projections to queries, keys and values by Xavier's rule, which is wider than BERT's normal of 0.02 that all have here.
+Metric: bits for each predicted piece of held-out text; the paper prints none of its pre-training.
+Data: the paper's text is 160 GB of books, news, stories, web pages and Wikipedia. Here any folder of text will do, in the 30,527
+  pieces of words of the tokenizer in checkpoints/mpnet-base; it is taken apart whole when it is loaded. With the 514 rows of
+  positions and the pooler of the released weights the model has their 110.1 M parameters. The paper leaves out the warm-up: that
+  of the released command is taken. Released code draws the projections to queries, keys and values by Xavier's rule, which is
+  wider than BERT's normal of 0.02 that all have here.
 Hardware: 32 V100 of 32 GB for about 35 days. Measured here: not run; configs/small_mpnet.py compares the objectives.
 """
 
-from efficient_attn.data import ByteWords, Masking, TextFiles
+from efficient_attn.data import Masking, PieceWords, TextFiles, TokenizedText
 from efficient_attn.models import EncoderConfig, Sparse
 from efficient_attn.models.encoder import RelativeBuckets
 from efficient_attn.nn.text_embedding import SlotPositions
@@ -25,8 +26,7 @@ CONFIG = PermutedExperiment(
         width=768,
         heads=12,
         ff_width=3072,
-        # All bytes, and what stands for a hidden one.
-        vocab=257,
+        vocab=30527,
         positions=SlotPositions(rows=512),
         attention=Sparse(patterns=("Full()",)),
         relative=RelativeBuckets(buckets=32, longest=128),
@@ -39,9 +39,12 @@ CONFIG = PermutedExperiment(
         precision=Precision(compute="bfloat16"),
     ),
     objective=MPNet(),
-    masking=Masking(token=256),
-    units=ByteWords(),
-    source=TextFiles(path="data/mpnet", splits=(0.99, 0.005, 0.005)),
+    # The last piece.
+    masking=Masking(token=30526),
+    units=PieceWords(tokenizer="checkpoints/mpnet-base"),
+    source=TokenizedText(
+        text=TextFiles(path="data/mpnet", splits=(0.99, 0.005, 0.005)), tokenizer="checkpoints/mpnet-base"
+    ),
     context=512,
     batch_size=8192,
     steps=500_000,

@@ -14,6 +14,7 @@ from text_to_text_files import write_released
 
 from efficient_attn.data import (
     GLUE,
+    ByteWords,
     CopyFirst,
     Denoising,
     ImageClasses,
@@ -35,6 +36,7 @@ from efficient_attn.image_class_experiment import ImageClassExperiment
 from efficient_attn.models import EncoderConfig
 from efficient_attn.nn.embedding import AxialPositions, TablePositions
 from efficient_attn.nn.sublayers import sandwich_order
+from efficient_attn.permuted_experiment import PermutedExperiment
 from efficient_attn.sequence_experiment import SequenceExperiment
 from efficient_attn.span_corruption_experiment import SpanCorruptionExperiment
 from efficient_attn.text_to_text_experiment import TextToTextExperiment
@@ -87,8 +89,11 @@ def shrunken(config, path):
     if isinstance(config, ImageClassExperiment):
         return shrunken_classes(config, path.parent / "pictures")
     small = (small_encoder if isinstance(config.model, EncoderConfig) else small_decoder)(config.model)
+    units = {"units": ByteWords()} if isinstance(config, PermutedExperiment) else {}
     return dataclasses.replace(
         config,
+        **units,
+        start=None,
         model=small,
         source=TextFiles(path=path, splits=(0.8, 0.1, 0.1)),
         context=CONTEXT,
@@ -303,7 +308,7 @@ def test_variants_are_different_experiments_on_the_same_data(path):
     for name, config in variants.items():
         assert load_config(f"{path}:{name}" if name else str(path)) == config
         # Tasks that are learned in the same way are variants too, and so are other languages.
-        same = isinstance(config, FineTuningExperiment) and type(config.source) is type(variants[""].source)
+        same = isinstance(config, FineTuningExperiment) and type(config.reading) is type(variants[""].reading)
         # The classes of images are learned after the images, or those of other images.
         same = same or isinstance(config, TranslationExperiment | ImageClassExperiment)
         assert same or config.source == variants[""].source
