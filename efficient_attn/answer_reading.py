@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,15 @@ from jaxtyping import Int32
 
 from efficient_attn import data
 from efficient_attn.files import replacing
-from efficient_attn.tasks.answers import Answer, AnswerLoss, answer_scores, best_spans, spoken
+from efficient_attn.tasks.answers import (
+    Answer,
+    AnswerLoss,
+    answer_scores,
+    best_spans,
+    chances,
+    most_certain,
+    spoken,
+)
 from efficient_attn.text_readings import Predictions, Results, TextReading
 
 # Of a loss over all places of an answer, as TriviaQA's published models have it.
@@ -93,25 +101,29 @@ class AnswerReading(TextReading):
         scores: dict[str, Any] = answer_scores(answers, right, threshold) if split.labelled else {}
         return Predictions(
             scores=scores | {"windows": len(examples)},
-            write=lambda path: _write(path, spoken(answers, threshold)),
+            write=lambda path: _write_all(path, answers, threshold),
         )
 
     def _answers(self, split: data.Questions, results: Results) -> dict[str, Answer]:
-        """The most certain span over all windows of all texts of each question."""
-        found: dict[str, tuple[float, str]] = {}
+        """The most certain spans over all windows of all texts of each question."""
+        best, found = self.answering.best, dict[str, list[tuple[float, str]]]()
         nothing: dict[str, float] = {}
         for row, (number, window) in enumerate(self._windows(split)):
             question = split.questions[number]
             start, end = results["start_logits"][row], results["end_logits"][row]
             none = float(start[0] + end[0])
             nothing[question.key] = min(none, nothing.get(question.key, none))
-            tokens = _tokens_of_text(window)
-            for span in best_spans(start, end, tokens, self.answering.best, self.answering.longest)[:1]:
-                text = question.context[window.offsets[span.start][0] : window.offsets[span.end][1]].strip()
-                found[question.key] = max(found.get(question.key, (-np.inf, "")), (span.score, text))
-        missing = (-np.inf, "")
+            spans = best_spans(start, end, _tokens_of_text(window), best, self.answering.longest)
+            found.setdefault(question.key, []).extend(
+                (span.score, question.context[window.offsets[span.start][0] : window.offsets[span.end][1]].strip())
+                for span in spans
+            )
+        certain = {key: most_certain(spans, best) for key, spans in found.items()}
+        missing = ((-np.inf, ""),)
         return {
-            key: Answer(text=found.get(key, missing)[1], doubt=none - found.get(key, missing)[0])
+            key: Answer(
+                text=(certain[key] or missing)[0][1], doubt=none - (certain[key] or missing)[0][0], best=certain[key]
+            )
             for key, none in nothing.items()
         }
 
@@ -148,6 +160,16 @@ def _tokens_of_text(window: Any) -> range:
     return range(inside[0], inside[-1] + 1) if inside else range(0)
 
 
-def _write(path: Path, answers: dict[str, str]) -> None:
+def _write_all(path: Path, answers: Mapping[str, Answer], threshold: float | None) -> None:
+    """Writes the answers, beside them the best spans of each, ``NAME.nbest.json``, and where there may be none how much less
+    certain than that each answer is, ``NAME.null_odds.json``."""
+    unanswerable = threshold is not None
+    _write(path, spoken(answers, threshold))
+    _write(path.with_suffix(".nbest.json"), {key: chances(answer, unanswerable) for key, answer in answers.items()})
+    if unanswerable:
+        _write(path.with_suffix(".null_odds.json"), {key: answer.doubt for key, answer in answers.items()})
+
+
+def _write(path: Path, answers: dict[str, Any]) -> None:
     with replacing(path) as partial:
         partial.write_text(json.dumps(answers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,8 @@ import collections
 import dataclasses
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,8 @@ class Answer:
     """The most certain span."""
     doubt: float
     """By how much it is less certain than that there is no answer."""
+    best: tuple[tuple[float, str], ...] = ()
+    """Scores and texts of the most certain spans, the first of which is the answer, each text once."""
 
 
 def answer_scores(
@@ -135,3 +138,31 @@ def spoken(answers: Mapping[str, Answer], threshold: float | None) -> dict[str, 
     """The text of each answer; "" where doubt is above the threshold."""
     silent = lambda answer: threshold is not None and answer.doubt > threshold  # noqa: E731
     return {key: "" if silent(answer) else answer.text for key, answer in answers.items()}
+
+
+def most_certain(spans: Iterable[tuple[float, str]], count: int) -> tuple[tuple[float, str], ...]:
+    """Scores and texts of the ``count`` best of some spans, each text once, the best first."""
+    found: dict[str, float] = {}
+    for score, text in spans:
+        found[text] = max(score, found.get(text, score))
+    ordered = sorted(found.items(), key=lambda pair: -pair[1])
+    return tuple((score, text) for text, score in ordered[:count])
+
+
+def chances(answer: Answer, unanswerable: bool) -> list[dict[str, Any]]:
+    """The best spans of an answer with their shares of the probability of all of them, as SQuAD's n-best files have them.
+
+    Args:
+      answer: with ``best``.
+      unanswerable: whether there may be no answer, which is then one of them, as "".
+    """
+    said = list(answer.best)
+    if unanswerable:
+        said.append((answer.best[0][0] + answer.doubt if answer.best else 0.0, ""))
+    said.sort(key=lambda pair: -pair[0])
+    scores = np.array([score for score, _ in said], np.float64)
+    shares = np.exp(scores - scores.max()) if len(said) else scores
+    return [
+        {"text": text, "probability": float(share / shares.sum()), "score": score}
+        for (score, text), share in zip(said, shares, strict=True)
+    ]

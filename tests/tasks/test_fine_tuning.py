@@ -95,6 +95,14 @@ def test_answers_in_texts_of_two_windows(tmp_path, capsys):
     assert (scores["examples"], scores["windows"], scores["truncated"]) == (20, 39, 0)
     said = json.loads(file.read_text())
     assert len(said) == 20 and said["none"] == ""
+    best, odds = (json.loads((tmp_path / f"predictions.{name}.json").read_text()) for name in ("nbest", "null_odds"))
+    assert set(best) == set(odds) == set(said)
+    for key, spans in best.items():
+        assert sum(span["probability"] for span in spans) == pytest.approx(1.0)
+        assert len({span["text"] for span in spans}) == len(spans) <= 21
+        assert spans == sorted(spans, key=lambda span: -span["score"])
+        assert said[key] == spans[0]["text"]
+        assert (odds[key] > 0) == (said[key] == "")
 
 
 def test_tags_of_words(tmp_path, capsys):
