@@ -8,14 +8,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from efficient_attn import data
+from efficient_attn import candidate_reading, data, evidence_reading
 from efficient_attn.answer_reading import Answering, AnswerReading
-from efficient_attn.candidate_reading import MARKS, CandidateReading, Choosing
+from efficient_attn.candidate_reading import CandidateReading, Choosing
+from efficient_attn.evidence_reading import Concluding, EvidenceReading
 from efficient_attn.models import Encoder, EncoderConfig, Functional, Longformer, encoder_of
 from efficient_attn.recipe import TRAINED, Recipe
 from efficient_attn.tag_reading import TagReading
+from efficient_attn.tasks.evidence import KINDS
 from efficient_attn.text_readings import ChoiceReading, ClassReading, TextReading
 
+Classed = data.GLUE | data.LabelledLines | data.TFDSLabelled
+Labelled = Classed | data.SQuAD | data.CoNLL | data.ChoiceLines | data.WikiHop | data.HotpotQA
 _CLASSES = ("classification", "pooled_classification", "activated_classification")
 # The way of reading that a source needs, and the heads that learn from it.
 _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingProxyType(
@@ -27,7 +31,12 @@ _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingPro
         data.CoNLL: (TagReading, ("token_classification",)),
         data.ChoiceLines: (ChoiceReading, ("multiple_choice",)),
         data.WikiHop: (CandidateReading, ("token_classification",)),
+        data.HotpotQA: (EvidenceReading, ("evidence",)),
     }
+)
+# Tokens of the data's own, which a checkpoint's vocabulary does not have.
+_MARKS: Mapping[type, int] = MappingProxyType(
+    {data.WikiHop: candidate_reading.MARKS, data.HotpotQA: evidence_reading.MARKS}
 )
 # What a checkpoint of another head does not say of the body.
 _OWN = (*TRAINED, "head", "head_activation", "labels", "pooler")
@@ -43,9 +52,7 @@ class FineTuningExperiment(Recipe):
     """
 
     model: EncoderConfig
-    source: (
-        data.GLUE | data.LabelledLines | data.TFDSLabelled | data.SQuAD | data.CoNLL | data.ChoiceLines | data.WikiHop
-    )
+    source: Labelled
     tokenizer: str
     """A folder with ``tokenizer.json``, or ``vocab.txt``, or ``vocab.json`` and ``merges.txt``: the checkpoint's."""
     context: int
@@ -54,6 +61,8 @@ class FineTuningExperiment(Recipe):
     """How questions are put and answered, where the data has some."""
     choosing: Choosing = dataclasses.field(default_factory=Choosing)
     """How much is read before one of some candidates is chosen, where the data has some."""
+    concluding: Concluding = dataclasses.field(default_factory=Concluding)
+    """What of several paragraphs is handed on to another run, where the data has some."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -67,10 +76,14 @@ class FineTuningExperiment(Recipe):
             raise ValueError(f"mesh.model must divide the {self.model.heads} heads, got {self.mesh.model}")
         if isinstance(self.source, data.SQuAD):
             self._check_answering()
-        if isinstance(self.source, data.GLUE | data.LabelledLines | data.TFDSLabelled):
+        if isinstance(self.source, Classed):
             self._check_labels(self.source)
         if isinstance(self.source, data.WikiHop) and len(self.model.labels) != 1:
             raise ValueError(f"a candidate has one score: labels needs one name, got {self.model.labels}")
+        if isinstance(self.source, data.HotpotQA) and self.model.labels != KINDS:
+            raise ValueError(
+                f"an answer is of one of the kinds {KINDS}: labels should be these, got {self.model.labels}"
+            )
 
     def _check_answering(self) -> None:
         # A frame has at most four special tokens.
@@ -86,7 +99,7 @@ class FineTuningExperiment(Recipe):
                 f"{attention.max_globals}"
             )
 
-    def _check_labels(self, source: data.GLUE | data.LabelledLines | data.TFDSLabelled) -> None:
+    def _check_labels(self, source: Classed) -> None:
         labels = self.model.labels
         if source.numbers and len(labels) != 1:
             raise ValueError(f"a number is learned by a model with one label, got {labels}")
@@ -107,7 +120,9 @@ class FineTuningExperiment(Recipe):
         """How the model reads its data."""
         kind, _ = _READINGS[type(self.source)]
         names = ("model", "source", "batch_size", "seed", "eval_batch_size")
-        own = {AnswerReading: ("answering",), CandidateReading: ("choosing",)}.get(kind, ())
+        own = {AnswerReading: ("answering",), CandidateReading: ("choosing",), EvidenceReading: ("concluding",)}.get(
+            kind, ()
+        )
         return kind(pieces=self._pieces, **{name: getattr(self, name) for name in (*names, *own)})
 
     def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -118,7 +133,7 @@ class FineTuningExperiment(Recipe):
     def inherited(self, model: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model, as JSON, that a checkpoint to start from must agree with."""
         kept = {name: value for name, value in model.items() if name not in _OWN}
-        if isinstance(self.source, data.WikiHop):
+        if type(self.source) in _MARKS:
             # It may be smaller by the marks: see ``completed``.
             kept.pop("vocab")
         attention = {name: value for name, value in kept["attention"].items() if name not in _OWN_OF_ATTENTION}
@@ -136,7 +151,7 @@ class FineTuningExperiment(Recipe):
         Where the data has marks of its own that the model does not know, their embeddings are drawn too.
         """
         kept = {name: part for name, part in params.items() if name != "head"}
-        if isinstance(self.source, data.WikiHop):
+        if type(self.source) in _MARKS:
             kept |= {"embedding": kept["embedding"] | {"tokens": self._marked(kept["embedding"]["tokens"])}}
         wanted = [name for name in self.form.shapes() if name not in kept]
         draw = jax.jit(lambda key: {name: part for name, part in self.form.init(key).items() if name in wanted})
@@ -146,7 +161,8 @@ class FineTuningExperiment(Recipe):
 
     def _marked(self, table: Any) -> Any:
         """A table of tokens that has a row for each mark."""
-        if table.shape[0] != self.model.vocab - MARKS:
+        marks = _MARKS[type(self.source)]
+        if table.shape[0] != self.model.vocab - marks:
             return table
-        draw = jax.jit(lambda key: self.form.init(key)["embedding"]["tokens"][-MARKS:])
+        draw = jax.jit(lambda key: self.form.init(key)["embedding"]["tokens"][-marks:])
         return np.concatenate([table, np.asarray(draw(jax.random.key(self.seed)), table.dtype)])

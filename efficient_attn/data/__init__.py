@@ -21,6 +21,7 @@ from efficient_attn.data.digits import PaddedDigits
 from efficient_attn.data.examples import ExampleBatches, Examples, ExampleSource, every_example
 from efficient_attn.data.glue import GLUE
 from efficient_attn.data.grey_digits import GreyDigits
+from efficient_attn.data.hotpot import EvidenceQuestion, EvidenceQuestions, Fact, HotpotQA, Paragraph
 from efficient_attn.data.images import ImageArray, ImageFolder
 from efficient_attn.data.labelled import ImageClasses, LabelledImages, LabelledSource
 from efficient_attn.data.labelled_text import LabelledLines, LabelledTexts, write_submission
@@ -69,10 +70,14 @@ __all__ = [
     "EncodedTexts",
     "Enwik8",
     "EvaluationWindows",
+    "EvidenceQuestion",
+    "EvidenceQuestions",
     "ExampleBatches",
     "ExampleSource",
     "Examples",
+    "Fact",
     "GreyDigits",
+    "HotpotQA",
     "ImageArray",
     "ImageClasses",
     "ImageFolder",
@@ -91,6 +96,7 @@ __all__ = [
     "Pairs",
     "Palette",
     "PaletteImages",
+    "Paragraph",
     "ParallelText",
     "PieceWords",
     "Pieces",

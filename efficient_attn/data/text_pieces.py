@@ -91,6 +91,10 @@ class Pieces:
         """The tokens of each text, which is not cut, without special ones."""
         return [list(found.ids) for found in self._whole(texts)]
 
+    def encoded(self, texts: Sequence[str]) -> list[Any]:
+        """An ``Encoding`` of each text, which is not cut, without special tokens."""
+        return list(self._whole(texts))
+
     @property
     def ends(self) -> tuple[int, int]:
         """The tokens that begin a text and end it."""

@@ -54,7 +54,7 @@ class EncoderConfig:
     activation: Activation = "gelu"
     head: HeadName = "none"
     head_activation: Activation = "gelu"
-    """Of the hidden layer of the heads ``masked_lm`` and ``activated_classification``."""
+    """Of the hidden layer of the heads ``masked_lm``, ``activated_classification`` and ``evidence``."""
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
     """Names of the classes."""
     pooler: bool = True
@@ -125,6 +125,7 @@ class EncoderOutput:
     """``[*batch, T, V]`` of tokens, ``[*batch, T, labels]`` or ``[*batch, labels]`` of classes, ``[*batch]`` of choices."""
     start_logits: Float[Array, "*batch T"] | None = None
     end_logits: Float[Array, "*batch T"] | None = None
+    evidence_logits: Float[Array, "*batch T 2"] | None = None
 
 
 class Encoder(nnx.Module):

@@ -29,6 +29,7 @@ HeadName = Literal[
     "residual_question_answering",
     "token_classification",
     "multiple_choice",
+    "evidence",
 ]
 # Heads that read the pooler's result.
 POOLED: frozenset[str] = frozenset({"pooled_classification", "multiple_choice"})
@@ -109,6 +110,25 @@ class ResidualAnswerHead(AnswerHead):
         return super().__call__(self.norm(x + hidden.astype(x.dtype)), table, None)
 
 
+class EvidenceHead(AnswerHead):
+    """An ``AnswerHead`` with the kind of the answer, from the first token, and for every token whether what it marks is evidence.
+
+    The last is by a hidden layer; it has a number for titles and one for sentences.
+    """
+
+    def __init__(self, width: int, kinds: int, activation: Activation, precision: Precision, rngs: nnx.Rngs):
+        super().__init__(width, precision, rngs)
+        self.kind = _project(width, kinds, precision, rngs)
+        self.dense, self.evidence = _project(width, width, precision, rngs), _project(width, 2, precision, rngs)
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "B T D"], table: Float[Array, "V D"], key: jax.Array | None) -> Results:
+        """Logits of both ends ``[B, T]``, of the kind ``[B, kinds]`` and of evidence ``[B, T, 2]``, float32."""
+        marked = self.evidence(ACTIVATIONS[self.activation](self.dense(x))).astype(jnp.float32)
+        kind = self.kind(x[:, :1])[:, 0].astype(jnp.float32)
+        return super().__call__(x, table, key) | {"logits": kind, "evidence_logits": marked}
+
+
 class ClassificationHead(nnx.Module):
     """The class of a text from its first token, by a hidden layer."""
 
@@ -181,5 +201,6 @@ HEADS: Mapping[str, Callable[..., nnx.Module]] = MappingProxyType(
         ),
         "token_classification": lambda c, rngs: TokenHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
         "multiple_choice": lambda c, rngs: PooledHead(c.width, 1, c.head_dropout, c.precision, rngs),
+        "evidence": lambda c, rngs: EvidenceHead(c.width, len(c.labels), c.head_activation, c.precision, rngs),
     }
 )

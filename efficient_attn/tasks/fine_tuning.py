@@ -91,14 +91,21 @@ class FineTuning:
 
 
 def outputs(model: Functional[Encoder], params: Any, batch: Batch, key: jax.Array | None = None) -> EncoderOutput:
-    """What an encoder makes of a batch of texts, with its own choice of global tokens, or the first ``shared`` ``[B]``."""
+    """What an encoder makes of a batch of texts.
+
+    Global tokens are the first ``shared`` ``[B]``, or those whose ``marks`` ``[B, T]`` are not 0, or the encoder's own choice.
+    """
     module = model.module(params)
     types = batch["types"] if module.config.token_types > 1 else None
-    masks = {}
-    if "shared" in batch and isinstance(module.config.attention, Longformer):
-        first = jnp.arange(batch["tokens"].shape[-1]) < batch["shared"][:, None, None]
-        masks = {"global_attention_mask": first & batch["valid"]}
+    masks = {"global_attention_mask": _globals(batch)} if isinstance(module.config.attention, Longformer) else {}
     return module(batch["tokens"], batch["valid"], **masks, token_type_ids=types, key=key)
+
+
+def _globals(batch: Batch) -> jax.Array | None:
+    """The global tokens that a batch names."""
+    if "shared" in batch:
+        return (jnp.arange(batch["tokens"].shape[-1]) < batch["shared"][:, None, None]) & batch["valid"]
+    return batch["marks"] > 0 if "marks" in batch else None
 
 
 def results_step(

@@ -17,6 +17,7 @@ from efficient_attn.data import (
     ByteWords,
     CopyFirst,
     Denoising,
+    HotpotQA,
     ImageClasses,
     ImageFolder,
     LabelledLines,
@@ -120,6 +121,8 @@ def shrunken_texts(config, folder):
         return shrunken_questions(config, folder)
     if isinstance(config.source, WikiHop):
         return shrunken_candidates(config, folder)
+    if isinstance(config.source, HotpotQA):
+        return shrunken_paragraphs(config, folder)
     texts = [{"text": "ab cd", "pair": "ef gh ij", "label": label} for label in config.model.labels * 8]
     write_lines(folder, texts)
     paired = config.source.table.texts[1:] if isinstance(config.source, GLUE) else []
@@ -128,6 +131,18 @@ def shrunken_texts(config, folder):
     source = LabelledLines(path=folder, pair="pair" if paired else None)
     small = {"source": source, "model": model, "tokenizer": str(folder), "start": None, "schedule": schedule}
     return dataclasses.replace(config, **small, context=16, batch_size=8, eval_batch_size=8, steps=1)
+
+
+def shrunken_paragraphs(config, folder):
+    """Questions about two paragraphs."""
+    read = [["the", ["ab cd", "ef gh"]], ["of", ["ij kl"]]]
+    item = {"question": "is ab", "context": read, "answer": "cd", "supporting_facts": [["the", 0], ["of", 0]]}
+    for name in HotpotQA(path=folder).files[:2]:
+        (folder / name).write_text(json.dumps([item | {"_id": str(n)} for n in range(24)]))
+    model = dataclasses.replace(small_encoder(config.model), vocab=write_tokenizer(folder) + 5, pad_token=1)
+    schedule = dataclasses.replace(config.schedule, warmup_steps=1)
+    small = {"source": HotpotQA(path=str(folder)), "model": model, "tokenizer": str(folder), "schedule": schedule}
+    return dataclasses.replace(config, **small, start=None, context=32, batch_size=8, eval_batch_size=8, steps=1)
 
 
 def shrunken_candidates(config, folder):

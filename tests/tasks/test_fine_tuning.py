@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from fine_tuned import WORDS, learned, write_config, write_lines, write_table
 
+from efficient_attn.experiment import load_config
+
 pytest.importorskip("tokenizers")
 pytest.importorskip("sklearn")
 
@@ -152,16 +154,12 @@ def wikihop(number):
     return items
 
 
-def wikihop_config(folder, steps, context, parts, **changes):
-    """Writes a config whose vocabulary has room for the marks of questions and candidates."""
-    model = LONGFORMER + "head='token_classification', labels=('score',),"
-    config = Path(write_config(folder, f"WikiHop(path={str(folder)!r})", model, context=context, steps=steps))
-    text = config.read_text().replace("batch_size", f"choosing=Choosing(parts={parts}),\n    batch_size", 1)
+def marked_config(folder, source, model, marks, **fields):
+    """Writes a config whose vocabulary has room for so many marks, and whose texts have more global tokens."""
+    config = Path(write_config(folder, f"{source}(path={str(folder)!r})", LONGFORMER + model, **fields))
     vocab = len(WORDS) + 4
-    text = text.replace(f"vocab={vocab}", f"vocab={vocab + 4}")
-    for old, new in {"max_globals=16": "max_globals=20", **changes}.items():
-        text = text.replace(old, new)
-    config.write_text(f"from efficient_attn.candidate_reading import Choosing\n{text}")
+    text = config.read_text().replace(f"vocab={vocab}", f"vocab={vocab + marks}")
+    config.write_text(text.replace("max_globals=16", "max_globals=24"))
     return str(config)
 
 
@@ -170,10 +168,57 @@ def test_one_of_several_candidates_after_reading_texts_in_two_parts(tmp_path, ca
     for name in ("train.json", "dev.json"):
         (tmp_path / name).write_text(json.dumps(items))
     file = tmp_path / "predictions.json"
-    config = wikihop_config(tmp_path, 300, 28, 2)
+    model = "head='token_classification', labels=('score',),"
+    config = marked_config(tmp_path, "WikiHop", model, 4, context=28, steps=300)
+    text = Path(config).read_text().replace("batch_size", "choosing=Choosing(parts=2),\n    batch_size", 1)
+    Path(config).write_text(f"from efficient_attn.candidate_reading import Choosing\n{text}")
     scores = learned(config, tmp_path, capsys, "--predictions", str(file))
     assert scores["accuracy"] >= 0.95
     # 14 tokens of three texts, after 14 or 17 and two separators: two parts.
     assert (scores["examples"], scores["truncated"]) == (20, 0)
     said = json.loads(file.read_text())
     assert np.mean([said[item["id"]] == item["answer"] for item in items]) >= 0.95
+
+
+def hotpot(number):
+    """Questions about one word, after which the answer follows in one paragraph, and whose last sentences say so."""
+    rng, items = np.random.default_rng(8), []
+    for n in range(number):
+        paragraphs = [
+            [f"{WORDS[p]} of", [" ".join(rng.permutation(WORDS[:13])[:3]) for _ in range(2)]] for p in range(3)
+        ]
+        first, second = rng.permutation(3)[:2]
+        asked, answer = paragraphs[first][1][n % 2].split()[:2]
+        facts = [[paragraphs[first][0], n % 2], [paragraphs[second][0], 1]]
+        answer = ("yes", "no", answer, answer)[n % 4]
+        question = f"is {asked} {WORDS[second]}"
+        items.append(
+            {"_id": f"h{n}", "question": question, "context": paragraphs, "answer": answer, "supporting_facts": facts}
+        )
+    return items
+
+
+def test_answers_from_three_paragraphs_with_their_sentences_in_two_stages(tmp_path, capsys):
+    items = hotpot(20)
+    for name in ("hotpot_train_v1.1.json", "hotpot_dev_distractor_v1.json"):
+        (tmp_path / name).write_text(json.dumps(items))
+    config = marked_config(
+        tmp_path, "HotpotQA", "head='evidence', labels=('span', 'yes', 'no'),", 5, context=48, steps=400
+    )
+    file = tmp_path / "train.json"
+    scores = learned(config, tmp_path, capsys, "--predictions", str(file))
+    assert min(scores["exact"], scores["facts_exact"], scores["joint_exact"], scores["joint_f1"]) >= 0.95
+    assert (scores["examples"], scores["truncated"]) == (20, 0)
+    said = json.loads(file.read_text())
+    assert np.mean([said["answer"][item["_id"]] == item["answer"] for item in items]) >= 0.95
+    assert np.mean([said["sp"][item["_id"]] == sorted(item["supporting_facts"]) for item in items]) >= 0.95
+    # The second stage reads what the first has handed on.
+    kept = json.loads((tmp_path / "train.kept.json").read_text())
+    (tmp_path / "validation.kept.json").write_text(json.dumps(kept))
+    text = Path(config).read_text().replace("HotpotQA(", f"HotpotQA(kept={str(tmp_path)!r}, ")
+    second = tmp_path / "second.py"
+    second.write_text(text.replace("steps=400", "steps=10"))
+    learned(str(second), tmp_path / "second", capsys, split="validation")
+    read = load_config(str(second)).source.load("train").questions
+    assert {len(question.paragraphs) for question in read} <= {1, 2, 3}
+    assert np.mean([{t for t, _ in q.facts} <= {p.title for p in q.paragraphs} for q in read]) >= 0.95

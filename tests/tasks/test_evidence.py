@@ -1,0 +1,174 @@
+"""Questions about several paragraphs: what is read, what is learned of it, HotpotQA's scores, and what is refused."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fine_tuned import SPECIAL, WORDS, write_tokenizer
+
+from efficient_attn.data import HotpotQA
+from efficient_attn.fine_tuning_experiment import FineTuningExperiment
+from efficient_attn.models import EncoderConfig, EncoderOutput, Longformer
+from efficient_attn.nn.text_embedding import CountedPositions
+from efficient_attn.tasks.evidence import EvidenceLoss, evidence_scores
+from efficient_attn.training import Schedule
+
+pytest.importorskip("tokenizers")
+pytestmark = pytest.mark.fast
+
+SIZE = len(SPECIAL) + len(WORDS)
+ITEM = {
+    "_id": "x1",
+    "question": "is ab",
+    "answer": "gh ij",
+    "supporting_facts": [["the", 1], ["of", 0]],
+    "context": [["the", ["ab cd", "ef gh ij"]], ["of", ["gh ij kl"]], ["in", ["gh ij"]]],
+}
+
+
+def number(word):
+    return (*SPECIAL, *WORDS).index(word)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_tokenizer(tmp_path)
+    yes = ITEM | {"_id": "x2", "answer": "yes"}
+    for name in ("hotpot_train_v1.1.json", "hotpot_dev_distractor_v1.json"):
+        (tmp_path / name).write_text(json.dumps([ITEM, yes]))
+    return tmp_path
+
+
+def experiment(folder, context=40, **changes):
+    model = EncoderConfig(
+        **{"vocab": SIZE + 5, "pad_token": 1, "positions": CountedPositions(rows=50), "labels": ("span", "yes", "no")},
+        **{"depth": 1, "width": 8, "heads": 2, "ff_width": 16, "head": "evidence"},
+    )
+    fields = {"batch_size": 2, "steps": 1, "schedule": Schedule(peak=1e-3), "source": HotpotQA(path=str(folder))}
+    return FineTuningExperiment(**{"model": model, "tokenizer": str(folder), "context": context} | fields | changes)
+
+
+def test_what_is_read_and_learned(folder):
+    config = experiment(folder)
+    examples = config.reading.encoded(config.source.load("train"))
+    q, q_end, t, t_end, s = range(SIZE, SIZE + 5)
+    words = lambda text: [number(word) for word in text.split()]  # noqa: E731
+    page = [0, q, *words("is ab"), q_end, t, *words("the"), t_end, *words("ab cd"), s, *words("ef gh ij"), s]
+    page += [t, *words("of"), t_end, *words("gh ij kl"), s, t, *words("in"), t_end, *words("gh ij"), s, 2]
+    arrays = examples.arrays
+    assert arrays["tokens"][0, : len(page)].tolist() == page
+    assert examples.lengths.tolist() == [len(page)] * 2
+    assert np.flatnonzero(arrays["marks"][0] == 1).tolist() == [5, 15, 22]
+    assert np.flatnonzero(arrays["marks"][0] == 2).tolist() == [10, 14, 21, 27]
+    assert np.flatnonzero(arrays["marks"][0] == 3).tolist() == [0, 1, 2, 3, 4]
+    assert np.flatnonzero(arrays["facts"][0]).tolist() == [5, 14, 15, 21]
+    assert arrays["kinds"].tolist() == [0, 1]
+    # Where the answer stands in the sentences that answer, and not in the third paragraph.
+    assert arrays["targets"][0, :3].tolist() == [[12, 13], [18, 19], [-1, -1]]
+    assert (arrays["targets"][1] == -1).all()
+
+
+def test_what_does_not_fit_is_left_out(folder):
+    config = experiment(folder, context=16)
+    examples = config.reading.encoded(config.source.load("train"))
+    assert (examples.truncated, examples.lengths.tolist()) == (2, [16, 16])
+    assert examples.arrays["tokens"][0, -2:].tolist() == [SIZE + 4, 2]
+    assert examples.arrays["targets"][0, :2].tolist() == [[12, 13], [-1, -1]]
+
+
+def test_the_loss_is_of_kind_place_titles_and_sentences():
+    rng = np.random.default_rng(0)
+    start, end, marked = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, 6), (2, 6), (2, 6, 2)))
+    kind = jnp.asarray(rng.normal(size=(2, 3)))
+    output = EncoderOutput(
+        last_hidden_state=jnp.zeros((2, 6, 1)),
+        **{"logits": kind, "start_logits": start, "end_logits": end, "evidence_logits": marked},
+    )
+    targets = np.full((2, 2, 2), -1)
+    targets[0, 0] = [1, 2]
+    batch = {
+        "targets": jnp.asarray(targets),
+        "kinds": jnp.array([0, 2]),
+        "valid": jnp.ones((2, 6), bool),
+        "marks": jnp.array([[3, 1, 2, 0, 1, 2], [1, 2, 2, 2, 0, 0]]),
+        "facts": jnp.array([[0, 1, 0, 0, 0, 1], [1, 0, 1, 0, 0, 0]]),
+    }
+    found = EvidenceLoss()(output, batch)
+    logs = lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True))  # noqa: E731
+    sigmoid = lambda x, right: np.log1p(np.exp(-x if right else x))  # noqa: E731
+    places = -(logs(start)[0, 1] + logs(end)[0, 2]) / 2
+    first = -logs(kind)[0, 0] + places
+    first += (sigmoid(marked[0, 1, 0], 1) + sigmoid(marked[0, 4, 0], 0)) / 2
+    first += (sigmoid(marked[0, 2, 1], 0) + sigmoid(marked[0, 5, 1], 1)) / 2
+    second = -logs(kind)[1, 2] + sigmoid(marked[1, 0, 0], 1)
+    second += sum(sigmoid(marked[1, n, 1], right) for n, right in ((1, 0), (2, 1), (3, 0))) / 3
+    np.testing.assert_allclose(found, [first, second], rtol=1e-5)
+
+
+def test_scores_as_the_official_script_gives_them():
+    """By hand: one right whole, one with half the words and two of three sentences, one that says no in place of a span."""
+    right = {
+        "a": ("The Beatles", {("x", 0), ("y", 1)}),
+        "b": ("new york city", {("x", 0), ("y", 1)}),
+        "c": ("a dog", {("x", 0)}),
+    }
+    found = {
+        "a": ("beatles!", {("y", 1), ("x", 0)}),
+        "b": ("york", {("x", 0), ("y", 1), ("z", 2)}),
+        "c": ("no", {("z", 0)}),
+    }
+    scores = evidence_scores(found, right)
+    f1 = 2 * 1 * (1 / 3) / (1 + 1 / 3)
+    facts = 2 * (2 / 3) / (1 + 2 / 3)
+    precision, recall = 2 / 3, 1 / 3
+    assert scores == pytest.approx(
+        {
+            "exact": 1 / 3,
+            "f1": (1 + f1) / 3,
+            "facts_exact": 1 / 3,
+            "facts_f1": (1 + facts) / 3,
+            "joint_exact": 1 / 3,
+            "joint_f1": (1 + 2 * precision * recall / (precision + recall)) / 3,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "should be a list of questions"),
+        (json.dumps([{"_id": "y"}]), r"not in HotpotQA's format \('question'\)"),
+        (json.dumps([ITEM | {"context": [["a"]]}]), "not in HotpotQA's format"),
+        (json.dumps([{k: v for k, v in ITEM.items() if k != "answer"}]), "has questions without 'answer'"),
+    ],
+)
+def test_files_that_are_refused(folder, text, reason):
+    (folder / "hotpot_train_v1.1.json").write_text(text)
+    with pytest.raises(ValueError, match=reason):
+        HotpotQA(path=str(folder)).load("train")
+
+
+def test_paragraphs_that_are_kept(folder):
+    with pytest.raises(FileNotFoundError, match="writes FOLDER/SPLIT"):
+        HotpotQA(path=str(folder), kept=str(folder)).load("train")
+    (folder / "train.kept.json").write_text(json.dumps({"x1": ["in", "the"]}))
+    with pytest.raises(ValueError, match=r"question x2 of .* is not among those whose paragraphs are kept"):
+        HotpotQA(path=str(folder), kept=str(folder)).load("train")
+    (folder / "train.kept.json").write_text(json.dumps({"x1": ["in", "the"], "x2": ["of"]}))
+    source = HotpotQA(path=str(folder), kept=str(folder))
+    assert [[p.title for p in q.paragraphs] for q in source.load("train").questions] == [["the", "in"], ["of"]]
+    before = source.fingerprint()
+    assert before != HotpotQA(path=str(folder)).fingerprint()
+
+
+def test_choices_that_are_refused(folder):
+    model = experiment(folder).model
+    with pytest.raises(ValueError, match="labels should be these"):
+        experiment(folder, model=dataclasses.replace(model, labels=("yes", "no")))
+    attention = Longformer(windows=(2,), max_globals=11, sep_token=2)
+    config = experiment(folder, model=dataclasses.replace(model, token_types=1, attention=attention))
+    with pytest.raises(ValueError, match="12 tokens, all global: max_globals must be as many, got 11"):
+        config.reading.encoded(config.source.load("train"))
