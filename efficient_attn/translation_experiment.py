@@ -15,6 +15,7 @@ from efficient_attn.pair_experiment import PairExperiment
 from efficient_attn.pair_reading import PairReading
 from efficient_attn.recipe import Recipe
 from efficient_attn.restoring import restore
+from efficient_attn.tasks import moses_bleu
 from efficient_attn.tasks.bleu import corpus_scores, sacrebleu, signatures
 from efficient_attn.tasks.language_modelling import add_up
 from efficient_attn.tasks.translation import pair_score_step, translate_step
@@ -88,7 +89,8 @@ class PackedPairs(PairReading):
         if self.decoding is None:
             return report
         copied = corpus_scores(pairs.pairs.source, pairs.pairs.target)
-        return report | {"bleu_of_copying": copied["bleu"]} | signatures()
+        split = {"bleu_compound_split_signature": moses_bleu.signature(pairs.pairs.language)}
+        return report | {"bleu_of_copying": copied["bleu"]} | signatures() | split
 
     def evaluator(self, placement: training.Placement) -> Callable[[Any, data.TokenPairs], dict[str, Any]]:
         """Scores splits, each process its share of the pairs; compiled once for each width of their rows."""
@@ -96,7 +98,7 @@ class PackedPairs(PairReading):
         translated = None
         if self.decoding is not None:
             # Missed now, and not after hours of training.
-            sacrebleu()
+            sacrebleu(), moses_bleu.sacremoses()
             translated = self.translator(placement)
 
         def evaluate(params: Any, pairs: data.TokenPairs) -> dict[str, Any]:
@@ -109,7 +111,9 @@ class PackedPairs(PairReading):
             if translated is None:
                 return report
             written = translated(params, pairs.source, pairs.pieces)
-            return report | corpus_scores(written, pairs.pairs.target, self.resamples)
+            right = pairs.pairs.target
+            split = moses_bleu.compound_split_bleu(written, right, pairs.pairs.language)
+            return report | corpus_scores(written, right, self.resamples) | {"bleu_compound_split": split}
 
         return evaluate
 

@@ -58,6 +58,8 @@ class Pairs:
     target: Sequence[str]
     description: str
     """Exactly which data this is."""
+    language: str = "en"
+    """Of the targets."""
 
     def __post_init__(self):
         if len(self.source) != len(self.target) or not len(self.source):
@@ -104,7 +106,9 @@ class ParallelText:
         what = f"{split} of {Path(self.path).name}, {' to '.join(self.languages)}"
         if len(source) != len(target):
             raise ValueError(f"{source.name} has {len(source):,} lines and {target.name} {len(target):,}: {_REMEDY}")
-        return Pairs(source=source, target=target, description=f"{what}: {len(source):,} pairs")
+        return Pairs(
+            source=source, target=target, description=f"{what}: {len(source):,} pairs", language=self.languages[1]
+        )
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""

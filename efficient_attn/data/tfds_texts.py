@@ -86,7 +86,9 @@ class TFDSTranslation:
             _Sentences(open_records(folder, language, tfds_split), language) for language in self.languages
         )
         what = f"TFDS {self.name}, split {tfds_split}, {' to '.join(self.languages)}"
-        return Pairs(source=source, target=target, description=f"{what}: {len(source):,} pairs")
+        return Pairs(
+            source=source, target=target, description=f"{what}: {len(source):,} pairs", language=self.languages[1]
+        )
 
     def fingerprint(self) -> str:
         """Identifies the data; see ``Source.fingerprint``."""

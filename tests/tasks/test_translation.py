@@ -19,6 +19,7 @@ from efficient_attn.translation_experiment import TranslationExperiment, transla
 
 pytest.importorskip("sentencepiece")
 pytest.importorskip("sacrebleu")
+pytest.importorskip("sacremoses")
 
 VOCAB = 21
 MODEL = Seq2SeqConfig(
@@ -78,6 +79,8 @@ def test_it_learns_to_translate(learned):
     assert (found["step"], found["cut_sources"], found["cut_targets"]) == (400, 0, 0)
     assert found["bleu_low"] <= found["bleu"] <= found["bleu_high"]
     assert "tok:13a" in found["bleu_signature"]
+    assert found["bleu_compound_split"] > 95
+    assert "compounds:split" in found["bleu_compound_split_signature"]
 
 
 def test_sentences_are_translated_in_their_order(learned):
