@@ -144,6 +144,8 @@ def translate(config: TranslationExperiment, workdir: str, sentences: Sequence[s
     pieces, placement = config.source.subwords.load(), config.mesh.placement()
     translated = config.reading.translator(placement)
     params, _ = restore(config, workdir, placement.parameters)
+    if not len(sentences):
+        return [], 0
     sources = pieces.encode(sentences)
     with jax.set_mesh(placement.mesh):
         written = translated(params, sources, pieces)

@@ -41,9 +41,7 @@ def main(args: Args) -> None:
         raise ValueError(f"there is no folder for --out {args.out}")
     given = sys.stdin.buffer.read() if args.file is None else args.file.read_bytes()
     sentences = Lines(np.frombuffer(given, np.uint8), str(args.file or "standard input"))
-    written, cut = [], 0
-    if len(sentences):
-        written, cut = translate(dataclasses.replace(config, decoding=decoding), args.workdir, sentences)
+    written, cut = translate(dataclasses.replace(config, decoding=decoding), args.workdir, sentences)
     if cut:
         longest = config.model.longest
         print(f"{cut:,} sentences were cut to the {longest} tokens that the model takes", file=sys.stderr)

@@ -89,6 +89,9 @@ def test_what_cannot_be_is_one_line(config, tmp_path, capsys):
     (tmp_path / "in.txt").write_text("a b\n")
     file = ["--file", str(tmp_path / "in.txt")]
     assert "none has no checkpoints" in refusal(capsys, "translate", "--config", config, *workdir, *file)
+    (tmp_path / "nothing.txt").write_text("")
+    nothing = ["--file", str(tmp_path / "nothing.txt")]
+    assert "none has no checkpoints" in refusal(capsys, "translate", "--config", config, *workdir, *nothing)
     assert "No such file" in refusal(capsys, "translate", "--config", config, *workdir, "--file", "nowhere.txt")
     assert "beams must be at least 1, got 0" in refusal(
         capsys, "translate", "--config", config, *workdir, *file, "--beams", "0"
