@@ -1,6 +1,7 @@
 """Routing that drops nothing: rows in blocks of their experts, and grouped products, against every expert on every token."""
 
 import functools
+import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from efficient_attn.ops import routing
 from efficient_attn.ops.routing import grouped
+from efficient_attn.planning import topology
 from efficient_attn.planning.flops import product_flops
 
 pytestmark = pytest.mark.fast
@@ -155,3 +157,25 @@ def test_the_kernel_of_tpus_interpreted(balance):
     expected = grouped.gradients_by_blocks(rows, matrices, blocks, gradient)
     for mine, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-4)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the TPU compiler: pip install libtpu")
+def test_the_kernel_is_compiled_for_a_tpu_where_ragged_products_are_dense():
+    device = topology("v5e:2x2")[1][0]
+    experts, choices, width, hidden = 8, 2048, 256, 512
+    size = routing.block_size(choices, experts)
+    count = (choices + experts * (size - 1)) // size
+    shapes = {"home": (1, choices // 2, 2), "expert": (count,), "counts": (experts,)}
+    lying = jax.sharding.SingleDeviceSharding(device)
+    of = lambda shape, kind: jax.ShapeDtypeStruct(shape, kind, sharding=lying)  # noqa: E731
+    integers = {name: of(shape, jnp.int32) for name, shape in shapes.items()}
+
+    def loss(rows, matrices, integers):
+        product = routing.grouped_product(rows, matrices, routing.Blocks(**integers))
+        return jnp.sum(jnp.square(product.astype(jnp.float32)))
+
+    arrays = of((count * size, width), jnp.bfloat16), of((experts, width, hidden), jnp.bfloat16)
+    compiled = jax.jit(jax.grad(loss, (0, 1))).lower(*arrays, integers).compile()
+    assert compiled.as_text().count("tpu_custom_call") == 3
+    # Three products of all rows there are, filled up to blocks; every expert on every row would be eight times as many.
+    assert compiled.cost_analysis()["flops"] < 1.2 * 3 * 2 * count * size * width * hidden
