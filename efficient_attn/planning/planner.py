@@ -33,6 +33,8 @@ class Plan:
     """Bytes of what decoding remembers; 0 but there."""
     rest: int
     """Bytes of the batch and of the memory of segments."""
+    read: int
+    """Bytes of all these that the step reads."""
     temporaries: int
     """Bytes of activations, gradients and everything else that does not outlive a step."""
     code: int
@@ -53,8 +55,8 @@ class Plan:
     @property
     def bounds(self) -> Mapping[str, float]:
         """The least time that each part of a chip needs for a step."""
-        # Training writes the parameters again; a token is little of what is remembered.
-        kept = 2 * (self.parameters + self.optimizer) if self.step == "train" else self.parameters + self.caches
+        # Training writes the parameters again; a token is little of what decoding remembers.
+        kept = 2 * (self.parameters + self.optimizer) if self.step == "train" else self.read
         moved = kept + 2 * self.temporaries
         sent = sum(_CROSSINGS.get(kind, 1.0) * some.bytes for kind, some in self.sent.items())
         return {
@@ -104,7 +106,8 @@ def plan(config: Planned, chip: Chip, devices: list[Any], span: int | None = Non
         parameters=found.parameters,
         optimizer=found.optimizer,
         caches=found.caches,
-        # A parameter that a step does not use is no argument of its program, but lies there all the same.
+        read=memory.argument_size_in_bytes,
+        # A parameter that a step does not read, as those of an encoder in decoding, lies there all the same.
         rest=max(0, memory.argument_size_in_bytes - found.parameters - found.optimizer - found.caches),
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,

@@ -131,8 +131,8 @@ def _decode(config: Planned, placement: training.Placement, span: int | None) ->
     tokens = jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=placement.batches())
     rest = jax.eval_shape(lambda: (jnp.int32(0), jax.random.key(0)))
     return Program(
-        # In the loop of a decoder a cache is written where it lies, and all parameters lie there, an encoder's too.
-        function=jax.jit(step, donate_argnums=1, keep_unused=True, out_shardings=(placement.batches(), places)),
+        # In the loop of a decoder a cache is written where it lies.
+        function=jax.jit(step, donate_argnums=1, out_shardings=(placement.batches(), places)),
         arguments=(params, _lying(caches, places), tokens, *rest),
         tokens=rows,
         parameters=parameters,
