@@ -8,8 +8,8 @@ Equal work: an expert of two choices has half the hidden layer of the dense netw
   and each of Switch's, is as wide as the dense network and takes its even share of tokens.
 The published models (600B parameters, 2,048 experts, 100 languages) are configs/gshard_600e9.py and its like.
 Data: the excerpt of Wikipedia that the gensim package ships (pip install gensim); 800 steps read 1.6M of its 5.5M bytes.
-Hardware: 2 CPU cores, minutes each. Measured: 3.31 bits per byte (dense), 3.27 (1 expert), 3.10 (4), 3.03 (16);
-  docs/measurements.md. Switch's: not run.
+Hardware: 2 CPU cores, minutes each. Measured: 3.31 bits per byte (dense), 3.27 (1 expert), 3.10 (4), 3.03 (16),
+  3.05 (dropless); docs/measurements.md. Switch's: not run.
 """
 
 import dataclasses
