@@ -70,6 +70,15 @@ class AnswerReading(TextReading):
         asked = self.pieces.beginnings(_asked(split), self.answering.question)
         return asked, [question.context for question in split.questions]
 
+    def blank_targets(self) -> np.ndarray:
+        """No answer: the first token, as often as answers have room."""
+        return np.zeros((1, self._answers_learned, 2), np.int32)
+
+    @property
+    def _answers_learned(self) -> int:
+        """Answers of a window that are learned at most."""
+        return _MOST_PLACES if self.answering.learned == "any" else 1
+
     def encode(self, split: data.Questions) -> data.EncodedTexts:
         """The windows of a split."""
         places, most = [], self.answering.windows
@@ -142,7 +151,7 @@ class AnswerReading(TextReading):
         # The first token that ends after the answer begins, and the last that begins before it ends.
         starts = [tokens.start + int(np.searchsorted(offsets[:, 1], begin, side="right")) for begin, _ in held]
         ends = [tokens.start + int(np.searchsorted(offsets[:, 0], end, side="left")) - 1 for _, end in held]
-        count = _MOST_PLACES if self.answering.learned == "any" else 1
+        count = self._answers_learned
         places = np.full((count, 2), -1, np.int32)
         for column, found in enumerate((starts or [0], ends or [0])):
             once = list(dict.fromkeys(found[:count]))

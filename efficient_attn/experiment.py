@@ -267,16 +267,21 @@ def evaluate(config: Recipe, workdir: str, split: data.Split, predictions: str |
 
 def draw(config: Experiment, workdir: str, prompts: np.ndarray, length: int, options: SamplingOptions, seed: int):
     """Continues each of ``prompts`` ``[B, P]`` to ``length`` tokens with the model of ``workdir``: uint8 ``[B, L]``, or uint16."""
-    if not isinstance(config.model, DecoderConfig):
-        raise ValueError(f"only a decoder continues a text, got a model of type {type(config.model).__name__}")
-    if any(looks_ahead(pattern, config.context) for pattern in config.model.attention.parsed()):
-        raise ValueError(f"tokens that see those after them cannot be drawn in turn; got {config.model.attention}")
+    check_continues(config)
     params, _ = restore(config, workdir)
     attention = config.model.attention
     limits = limits_of(config.model, params) if isinstance(attention, AdaptiveSpan) else None
     decoder, tokens = decoder_of(config.model, limits), jnp.asarray(prompts, jnp.int32)
     drawn = sample(decoder, params, tokens, length, options, jax.random.key(seed))
     return np.asarray(drawn).astype(np.min_scalar_type(config.model.vocab - 1))
+
+
+def check_continues(config: Experiment) -> None:
+    """A ValueError if the model cannot draw one token of a text after another."""
+    if not isinstance(config.model, DecoderConfig):
+        raise ValueError(f"only a decoder continues a text, got a model of type {type(config.model).__name__}")
+    if any(looks_ahead(pattern, config.context) for pattern in config.model.attention.parsed()):
+        raise ValueError(f"tokens that see those after them cannot be drawn in turn; got {config.model.attention}")
 
 
 def parameters(config: Recipe) -> dict[str, Any]:

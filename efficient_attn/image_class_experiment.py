@@ -165,6 +165,14 @@ class ClassedImages:
         batch = {"tokens": tokens, "valid": np.ones(tokens.shape, bool), "targets": np.zeros(1, np.int32)}
         return self.reads.shown(self.model.decoder, batch, (self.seed,), 0)
 
+    def eval_blank(self) -> data.Batch:
+        """An evaluation batch of one black image."""
+        return {**self.blank(), "scored": np.ones(1, bool)}
+
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters and an evaluation batch to what is found of each image; compiled."""
+        return image_class_step(image_reader_of(self.model), placement.batches(), placement.replicated)
+
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
         return {"objective": ClassAndPixels(image_reader_of(self.model), self.generative, training.Mean), "tokens": ""}
@@ -188,7 +196,7 @@ class ClassedImages:
 
     def predictor(self, placement: training.Placement) -> Callable[[Any, data.LabelledImages], Predictions]:
         """From parameters and a split to the class of every image, found most often over the draws."""
-        step = image_class_step(image_reader_of(self.model), placement.batches(), placement.replicated)
+        step = self.score_step(placement)
         rows = placement.filled(self.eval_batch_size or self.batch_size)
 
         def predict(params: Any, images: data.LabelledImages) -> Predictions:

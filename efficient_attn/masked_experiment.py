@@ -60,7 +60,7 @@ class TellingWindows(Windows, abc.ABC):
 
     @abc.abstractmethod
     def score_step(self, placement: training.Placement) -> Callable[..., Any]:
-        """From parameters and an evaluation batch to nats, tokens and right ones of each row."""
+        """From parameters and an evaluation batch to nats, tokens and right ones of each row; compiled."""
 
     def batches(self, stream: data.TokenStream) -> "DrawnBatches":
         """The batches of every step, this process's rows of them."""

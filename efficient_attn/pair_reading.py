@@ -1,7 +1,7 @@
 """How an encoder-decoder reads pairs of texts: what every kind of them has in common."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from efficient_attn import data, training
 from efficient_attn.models import Seq2SeqConfig, seq2seq_of
 from efficient_attn.tasks.routed_translation import RoutedTranslation
-from efficient_attn.tasks.translation import Translation
+from efficient_attn.tasks.translation import Translation, pair_score_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,14 @@ class PairReading:
         widths = zip(("source", "target"), self.widths, strict=True)
         sides = (data.text_rows(texts, [nothing], width, name) for name, width in widths)
         return next(sides) | next(sides)
+
+    def eval_blank(self) -> data.Batch:
+        """An evaluation batch of one row as wide as one of training, which is all padding."""
+        return self.blank()
+
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters and a batch to nats, tokens and right ones of each row's targets; compiled for each width."""
+        return pair_score_step(seq2seq_of(self.model), placement.batches(), placement.replicated)
 
     @property
     def widths(self) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """An experiment with a decoder that sees what comes after, and learns to tell the pixels that are taken away from its images."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -72,9 +73,13 @@ class MaskedImages(Windows):
         # What is counted are images.
         return {"objective": objective, "tokens": ""}
 
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters and an evaluation batch to nats, tokens and right ones of each row; compiled."""
+        return masked_pixels_score_step(decoder_of(self.model), placement.batches(), placement.replicated)
+
     def evaluator(self, placement: training.Placement) -> Evaluator:
         """Scores splits, each process its share of the images, each image with each of its masks; compiled once."""
-        step = masked_pixels_score_step(decoder_of(self.model), placement.batches(), placement.replicated)
+        step = self.score_step(placement)
         windows, rows = data.EvaluationWindows(context=self.context, scored=self.context), self.eval_rows(placement)
         own = data.process_rows(rows, jax.process_index(), jax.process_count())
 

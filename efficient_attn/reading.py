@@ -65,6 +65,10 @@ class Windows:
         zeros = data.TokenStream(tokens=np.zeros(self.context, np.uint8), vocab_size=1, description="zeros")
         return dataclasses.replace(self, batch_size=1).batches(zeros).at(0)
 
+    def eval_blank(self) -> data.Batch:
+        """An evaluation batch of one row, of a text of zeros."""
+        return {**self.blank(), "scored": np.ones((1, self.context), bool)}
+
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
         if self.model.experts is not None:
@@ -80,9 +84,13 @@ class Windows:
         """What a general compressor, and codes that know little, make of the same tokens."""
         return data.yardsticks(stream)
 
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters and an evaluation batch to nats, tokens and right ones of each row; compiled."""
+        return score_step(decoder_of(self.model), placement.batches(), placement.replicated)
+
     def evaluator(self, placement: training.Placement) -> Evaluator:
         """Scores splits, each process its share of the windows; compiled once."""
-        step = score_step(decoder_of(self.model), placement.batches(), placement.replicated)
+        step = self.score_step(placement)
         scored = self.context if self.eval_scored is None else self.eval_scored
         windows = data.EvaluationWindows(context=self.context, scored=scored)
         rows = self.eval_rows(placement)
@@ -119,6 +127,10 @@ class Segments(Windows):
             process_count=jax.process_count(),
         )
 
+    def eval_blank(self) -> data.Batch:
+        """A segment of one row, of a text of zeros."""
+        return self.blank()
+
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
         return {
@@ -131,9 +143,14 @@ class Segments(Windows):
         """What parameters must obey after every update; None: nothing."""
         return clamp_spans if self.model.attention.spans == "heads" else None
 
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters, a segment and a memory to nats, tokens and right ones of each row, and the memory."""
+        del placement
+        return segment_score_step(decoder_of(self.model))
+
     def evaluator(self, placement: training.Placement) -> Evaluator:
         """Scores splits, and tells the spans; compiled once for each set of limits. Every process scores all of a split."""
-        step = segment_score_step(decoder_of(self.model))
+        step = self.score_step(placement)
         rows = self.eval_batch_size or self.batch_size
 
         def evaluate(params: Any, stream: data.TokenStream) -> dict[str, Any]:

@@ -9,11 +9,9 @@ import numpy as np
 
 from efficient_attn import data, training
 from efficient_attn.masked_experiment import DrawnBatches
-from efficient_attn.models import seq2seq_of
 from efficient_attn.pair_experiment import PairExperiment
 from efficient_attn.pair_reading import PairReading
 from efficient_attn.tasks.language_modelling import add_up
-from efficient_attn.tasks.translation import pair_score_step
 
 # The part of the seed that keeps what is drawn for evaluation apart from what is drawn for training.
 _EVALUATION = 1
@@ -110,7 +108,7 @@ class CorruptedWindows(PairReading):
 
     def evaluator(self, placement: training.Placement) -> Callable[[Any, data.TokenStream], dict[str, Any]]:
         """Scores splits, each process its share of the windows; compiled once."""
-        step = pair_score_step(seq2seq_of(self.model), placement.batches(), placement.replicated)
+        step = self.score_step(placement)
         rows = placement.filled(self.eval_batch_size or self.batch_size)
         own = data.process_rows(rows, jax.process_index(), jax.process_count())
 

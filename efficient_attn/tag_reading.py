@@ -28,6 +28,10 @@ class TagReading(TextReading):
         """Sentences."""
         return [" ".join(words) for words in split.words], None
 
+    def blank_targets(self) -> np.ndarray:
+        """Tokens without a tag."""
+        return np.full((1, self.pieces.context), -1, np.int32)
+
     def encode(self, split: data.TaggedSentences) -> data.EncodedTexts:
         """A split as the model reads it."""
         rows = data.padded(self.pieces.framed(*self.texts(split)), self.pieces.context, self.model.pad_token)

@@ -79,6 +79,24 @@ class TextReading(abc.ABC):
         processes = {"process_index": jax.process_index(), "process_count": jax.process_count()}
         return data.ExampleBatches(examples=examples, batch_size=self.batch_size, seed=self.seed, **processes)
 
+    @abc.abstractmethod
+    def blank_targets(self) -> np.ndarray:
+        """What a text of zeros teaches, as targets of one row."""
+
+    def blank(self) -> data.Batch:
+        """A training batch of one row, of a text of zeros."""
+        tokens = np.zeros((1, self.pieces.context), np.int32)
+        rows = {"tokens": tokens, "types": tokens.astype(np.int8), "valid": np.ones(tokens.shape, bool)}
+        return rows | {"targets": self.blank_targets()}
+
+    def eval_blank(self) -> data.Batch:
+        """An evaluation batch of one row, of a text of zeros."""
+        return {**self.blank(), "scored": np.ones(1, bool)}
+
+    def score_step(self, placement: training.Placement) -> Callable[..., Any]:
+        """From parameters and an evaluation batch to logits, losses and their counts; compiled."""
+        return results_step(encoder_of(self.model), self.loss, placement.batches(), placement.replicated)
+
     def program(self) -> dict[str, Any]:
         """What the way of reading gives a training program besides its batches."""
         return {"objective": FineTuning(encoder_of(self.model), self.loss, training.Mean), "tokens": ""}
@@ -104,7 +122,7 @@ class TextReading(abc.ABC):
 
     def predictor(self, placement: training.Placement) -> Callable[[Any, Any], Predictions]:
         """From parameters and a split, which may have no labels, to predictions of every example."""
-        step = results_step(encoder_of(self.model), self.loss, placement.batches(), placement.replicated)
+        step = self.score_step(placement)
         rows = placement.filled(self.eval_batch_size or self.batch_size)
 
         def predict(params: Any, split: Any) -> Predictions:
@@ -150,6 +168,10 @@ class ClassReading(TextReading):
     def texts(self, split: data.LabelledTexts) -> tuple[Sequence[str], Sequence[str] | None]:
         """What the model reads, and what each is paired with."""
         return split.firsts, split.seconds
+
+    def blank_targets(self) -> np.ndarray:
+        """The first class, or 0."""
+        return np.zeros(1, np.float32 if self.source.numbers else np.int32)
 
     def encode(self, split: data.LabelledTexts) -> data.EncodedTexts:
         """A split as the model reads it."""
@@ -200,6 +222,14 @@ class ChoiceReading(TextReading):
         """Each text once for each of its choices."""
         pairs = [(text, choice) for text, some in zip(split.texts, split.choices, strict=True) for choice in some]
         return [text for text, _ in pairs], [choice for _, choice in pairs]
+
+    def blank_targets(self) -> np.ndarray:
+        """Refuses: only the data knows how many choices a text has.
+
+        Raises:
+          ValueError: always.
+        """
+        raise ValueError("how many choices a text has is known from the data alone, so that a row of them has no shape")
 
     def encode(self, split: data.Choices) -> data.EncodedTexts:
         """A split as the model reads it.

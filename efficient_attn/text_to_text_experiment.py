@@ -18,7 +18,6 @@ from efficient_attn.pair_experiment import PairExperiment
 from efficient_attn.pair_reading import PairReading
 from efficient_attn.tasks.language_modelling import Score, add_up
 from efficient_attn.tasks.text_to_text import answers, benchmark_averages, check_scorers, task_scores, write_step
-from efficient_attn.tasks.translation import pair_score_step
 from efficient_attn.text_readings import Predictions
 
 
@@ -111,7 +110,7 @@ class TaskReading(PairReading):
     def predictor(self, placement: training.Placement) -> Callable[[Any, MixedTasks], Predictions]:
         """From parameters and a split, which may have no labels, to what is written for every example."""
         model, places = seq2seq_of(self.model), (placement.batches(), placement.replicated)
-        likelihood, write = pair_score_step(model, *places), write_step(model, self.longest_output, *places)
+        likelihood, write = self.score_step(placement), write_step(model, self.longest_output, *places)
 
         def predict(params: Any, split: MixedTasks) -> Predictions:
             self.check_pieces(split.pieces)

@@ -18,7 +18,7 @@ from efficient_attn.restoring import restore
 from efficient_attn.tasks import moses_bleu
 from efficient_attn.tasks.bleu import corpus_scores, sacrebleu, signatures
 from efficient_attn.tasks.language_modelling import add_up
-from efficient_attn.tasks.translation import pair_score_step, translate_step
+from efficient_attn.tasks.translation import translate_step
 
 Translator = Callable[[Any, data.Texts, data.Subwords], list[str]]
 """From parameters and sources to what their tokens are translated to, in pieces."""
@@ -94,7 +94,7 @@ class PackedPairs(PairReading):
 
     def evaluator(self, placement: training.Placement) -> Callable[[Any, data.TokenPairs], dict[str, Any]]:
         """Scores splits, each process its share of the pairs; compiled once for each width of their rows."""
-        step = pair_score_step(seq2seq_of(self.model), placement.batches(), placement.replicated)
+        step = self.score_step(placement)
         translated = None
         if self.decoding is not None:
             # Missed now, and not after hours of training.

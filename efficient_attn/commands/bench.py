@@ -32,6 +32,7 @@ class Args:
             "linformer",
             "recurrent",
             "sampling",
+            "experts",
         ],
         tyro.conf.Positional,
     ] = "attention"
@@ -90,8 +91,7 @@ def _training(args: Args) -> None:
     others = [training.torch_dense] if importlib.util.find_spec("torch") is not None else []
     if not others:
         print("PyTorch is not installed: its column is left out", file=sys.stderr)
-    print("| n | system | tokens/s |")
-    print("|---|---|---|")
+    print("| n | system | tokens/s |\n|---|---|---|")
     for context in (256, 2048, 4096):
         at = training.at_context(config, context)
         for run in (training.ours, *others):
@@ -107,8 +107,7 @@ def _steps(args: Args) -> None:
     configs = load_variants(args.config)
     if not all(isinstance(config, Timed) for config in configs.values()):
         raise ValueError(f"a config of a language model or an encoder-decoder is needed, and {args.config} has another")
-    print("| variant | parameters | ms a step | tokens/s |")
-    print("|---|---|---|---|")
+    print("| variant | parameters | ms a step | tokens/s |\n|---|---|---|---|")
     for name, (size, ms, rate) in step_times(configs).items():
         print(f"| {name or 'CONFIG'} | {size:,} | {ms:.0f} | {rate:,.0f} |")
 
@@ -124,8 +123,7 @@ def _reformer(args: Args) -> None:
 
     if importlib.util.find_spec("transformers") is None:
         print("transformers is not installed: its rows are left out", file=sys.stderr)
-    print("| system | n | rounds | forward ms | fwd+bwd ms | MiB |")
-    print("|---|---|---|---|---|---|")
+    print("| system | n | rounds | forward ms | fwd+bwd ms | MiB |\n|---|---|---|---|---|---|")
     for row in reformer.rows(args.longest):
         times = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {row.mib:.0f}"
         print(f"| {row.system} | {row.length} | {row.rounds} | {times} |", flush=True)
@@ -177,8 +175,7 @@ def _recurrent(args: Args) -> None:
     from efficient_attn.bench import torch_recurrent
 
     print(f"sequences of {recurrent.LENGTH} steps, {recurrent.DEPTH} layers")
-    print("| cell | units | batch | steps/s | steps/s, PyTorch | ratio |")
-    print("|---|---|---|---|---|---|")
+    print("| cell | units | batch | steps/s | steps/s, PyTorch | ratio |\n|---|---|---|---|---|---|")
     for shape in recurrent.SHAPES:
         ours, theirs = recurrent.ours(shape), torch_recurrent.theirs(shape)
         rates = f"{ours:.2f} | {theirs:.2f} | {ours / theirs:.1f}"
@@ -193,10 +190,19 @@ def _sampling(args: Args) -> None:
         "| pattern | n | keys kept for a head, at most | read, at most | caches MiB | ms a token |\n|---|---|---|---|---|---|"
     )
     for row in sampling.rows():
-        print(
-            f"| {row.pattern} | {row.length:,} | {row.kept:,} | {row.read:,} | {row.mib:.1f} | {row.ms:.2f} |",
-            flush=True,
-        )
+        kept = f"{row.kept:,} | {row.read:,} | {row.mib:.1f}"
+        print(f"| {row.pattern} | {row.length:,} | {kept} | {row.ms:.2f} |", flush=True)
+
+
+def _experts(args: Args) -> None:
+    """A mixture of experts with a capacity and without, and what computes every expert on every row."""
+    from efficient_attn.bench import experts
+
+    print(f"{experts.ROWS} x {experts.TOKENS} tokens, {experts.EXPERTS} experts of twice the width, top-2, float32")
+    print("| width | layer | forward ms | fwd+bwd ms | MiB | dropped |\n|---|---|---|---|---|---|")
+    for row in experts.rows():
+        numbers = f"{row.forward_ms:.0f} | {row.both_ms:.0f} | {row.mib:.0f} | {row.dropped:.1%}"
+        print(f"| {row.width} | {row.layer} | {numbers} |", flush=True)
 
 
 def _kernels(args: Args) -> None:
@@ -289,4 +295,5 @@ _MEASURED = {
     "linformer": _linformer,
     "recurrent": _recurrent,
     "sampling": _sampling,
+    "experts": _experts,
 }

@@ -1,4 +1,4 @@
-"""``python -m efficient_attn plan configs/x.py --topology v5e:4x4``: what a training step needs of TPUs that are not there."""
+"""``python -m efficient_attn plan configs/x.py --topology v5e:4x4``: what a step needs of TPUs that are not there."""
 
 import dataclasses
 import importlib.util
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from efficient_attn.experiment import load_config
-from efficient_attn.planning import GIB, Chip, Plan, Planned, TooLarge, plan, remedies, topology
+from efficient_attn.planning import GIB, Chip, Plan, Planned, Step, TooLarge, plan, remedies, topology
 from efficient_attn.recipe import Mesh, plain
 
 
@@ -18,13 +18,16 @@ class Args:
     """Which config, on which chips, and how it is spread over them."""
 
     config: Annotated[str, tyro.conf.Positional]
-    """A config of a language model, an encoder's pre-training or an encoder-decoder."""
+    """A config of a language model, an encoder's pre-training or fine-tuning, an encoder-decoder or a classifier of images."""
+    step: Step = "train"
+    """What is compiled: an update; the scores of an evaluation batch; a token of each of a batch of texts, drawn by a language
+    model or an encoder-decoder after a whole context."""
     topology: str = "v5e:2x4"
     """Chips and their arrangement, as v5e:16x16, v5p:4x4x4 or v6e:8x8."""
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
     """Devices along each mesh axis."""
     batch_size: int | None = None
-    """Rows in a step, over all chips; None: the config's."""
+    """Rows in a step of any kind, over all chips; None: the config's."""
     accumulation: int | None = None
     """Microbatches in a step; None: the config's."""
     sweep: tuple[str, ...] = ()
@@ -42,20 +45,24 @@ def main(args: Args) -> None:
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError("plan needs the TPU compiler: pip install libtpu")
     chip, devices = topology(args.topology)
-    changes = {"batch_size": args.batch_size, "accumulation": args.accumulation}
+    changes = {
+        "batch_size": args.batch_size,
+        "eval_batch_size": args.batch_size,
+        "accumulation": args.accumulation,
+    }
     config = load_config(args.config)
     if not isinstance(config, Planned):
         raise ValueError(
-            f"what is planned is a language model, an encoder's pre-training or an encoder-decoder; {args.config} holds a "
-            f"{type(config).__name__}"
+            "what is planned is a language model, an encoder, an encoder-decoder or a classifier of images; "
+            f"{args.config} holds a {type(config).__name__}"
         )
     config = dataclasses.replace(config, mesh=args.mesh, **{k: v for k, v in changes.items() if v is not None})
     if args.sweep:
         _compare(args, config, chip, devices)
         return
-    for done, tried in _attempts(config):
+    for done, tried in _attempts(config, args.step):
         try:
-            found = plan(tried, chip, devices, args.span)
+            found = plan(tried, chip, devices, args.span, args.step)
         except TooLarge as error:
             print(f"{done}: does not fit, {error}", flush=True)
             continue
@@ -77,7 +84,7 @@ def _compare(args: Args, config: Planned, chip: Chip, devices: list[Any]) -> Non
     for text, mesh in meshes.items():
         tried = dataclasses.replace(config, mesh=mesh)
         try:
-            found = plan(tried, chip, devices, args.span)
+            found = plan(tried, chip, devices, args.span, args.step)
         except ValueError as error:
             print(f"| {text} | {error} | | |", flush=True)
             continue
@@ -106,15 +113,15 @@ def read_mesh(text: str) -> Mesh:
     return Mesh(**values)
 
 
-def _attempts(config: Planned) -> Iterator[tuple[str, Planned]]:
+def _attempts(config: Planned, step: Step) -> Iterator[tuple[str, Planned]]:
     yield "as configured", config
-    for change, changed in remedies(config):
+    for change, changed in remedies(config, step):
         yield f"and with {change}", changed
 
 
 def _lines(found: Plan) -> Iterator[str]:
     """A line for each kind of bytes, each collective and each bound."""
-    for name in ("parameters", "optimizer", "rest", "temporaries", "code", "total"):
+    for name in ("parameters", "optimizer", "caches", "rest", "temporaries", "code", "total"):
         yield f"{name:<20} {getattr(found, name) / GIB:>10.3f} GiB a chip"
     yield f"{'of a chip':<20} {found.chip.memory / GIB:>10.3f} GiB"
     yield f"{'matrix products':<20} {found.flops / 1e12:>10.3f} TFLOP a chip"
@@ -127,7 +134,12 @@ def _lines(found: Plan) -> Iterator[str]:
 
 def _report(found: Plan, config: Planned) -> dict[str, Any]:
     """The plan as JSON, and how its step is spread."""
-    names = ("chips", "parameters", "optimizer", "rest", "temporaries", "code", "total", "flops", "tokens_per_second")
+    bytes_by_kind = ("parameters", "optimizer", "caches", "rest", "temporaries", "code", "total")
+    names = ("step", "chips", *bytes_by_kind, "flops", "tokens_per_second")
     sent = {kind: dataclasses.asdict(some) for kind, some in found.sent.items()}
-    how = {"mesh": plain(config.mesh), "remat": config.model.remat, "accumulation": config.accumulation}
+    how = {
+        "mesh": plain(config.mesh),
+        "remat": getattr(config.model, "remat", None),
+        "accumulation": config.accumulation,
+    }
     return {name: getattr(found, name) for name in names} | {"collectives": sent, "bounds": dict(found.bounds)} | how

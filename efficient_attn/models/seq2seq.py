@@ -176,7 +176,8 @@ class Seq2Seq(nnx.Module):
         Returns:
           Logits, equal to that row of ``__call__`` (with experts: where they had room for every choice), and the new cache.
 
-        Cost: a product with each parameter of the decoder, all experts included; attention over the cache's slots and the source.
+        Cost: a product with each parameter of the decoder, and with all experts unless they drop nothing; attention over the slots
+        of the cache and the source.
         """
         x = self.embedding.of_target(token[:, None], jnp.full((token.shape[0], 1), position, jnp.int32))
         sources, bias = caches.segments, None if self.decoder_bias is None else self.decoder_bias(length)

@@ -18,7 +18,7 @@ from efficient_attn.ops.positions import rotate
 from efficient_attn.patterns.algebra import Full, Pattern
 from efficient_attn.patterns.offsets import by_offset
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import HEADS, on_mesh
+from efficient_attn.sharding import HEADS, fitting, on_mesh
 
 
 class Attention(nnx.Module):
@@ -238,6 +238,8 @@ class SelfAttention(Attention):
             query_positions=position[None],
             key_positions=seen.positions,
             key_mask=written,
+            # Left to the compiler, a loop over rows would gather the caches of all devices.
+            query_spec=fitting(HEADS, query.shape),
             **biased(bias),
         )
         return self._back(mixed), cache

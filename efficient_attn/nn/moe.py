@@ -3,7 +3,8 @@
     y = sum over the kept choices k of g_k W2_e(k) f(W1_e(k) x)
 
 Tokens are routed in groups that never leave their row of the batch, so that neither microbatches nor the mesh change a group. Where
-the mesh has an ``expert`` axis, each of its devices holds some experts, and rows travel there and back by all-to-all.
+the mesh has an ``expert`` axis, each of its devices holds some experts, and rows travel there and back by all-to-all, or as
+``nn.dropless`` says where experts have no capacity.
 
 Where we differ from released code: without a key, as in evaluation and sampling, every second choice is kept.
 
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from efficient_attn.nn.dropless import through_experts
 from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops import routing
@@ -45,12 +47,12 @@ class Experts:
     """Size of an expert's hidden layer; None: that of the feed-forward network it replaces. Half of that costs a token the same."""
     router: Literal["top2", "switch", "expert_choice"] = "top2"
     """Choices of a token: two, the second at random where it is weak, or one; a decoder cannot have ``expert_choice``."""
-    capacity: routing.Rule = "paper"
-    """Rule for the tokens of a group that an expert takes."""
+    capacity: routing.Rule | Literal["dropless"] = "paper"
+    """Rule for the tokens of a group that an expert takes; "dropless": as many as ask for it."""
     capacity_factor: float | None = None
     """Factor of that rule; None: its own."""
     group: int = 1024
-    """Tokens routed together, or all of a row that has fewer."""
+    """Tokens routed together, or all of a row that has fewer; where none is dropped, tokens whose balance is one loss."""
     auxiliary: float = 0.01
     """Coefficient of the loss that balances the experts, which is 1 for each layer where they are."""
     z: float = 0.0
@@ -70,6 +72,10 @@ class Experts:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if min(self.auxiliary, self.z) < 0:
             raise ValueError(f"auxiliary and z are coefficients of losses, got {self.auxiliary} and {self.z}")
+        if self.capacity == "dropless" and self.capacity_factor is not None:
+            raise ValueError(
+                f"experts that drop nothing have no capacity: capacity_factor must be None, got {self.capacity_factor}"
+            )
         self.room(self.group)
 
     @property
@@ -98,6 +104,8 @@ class Experts:
 
     def room(self, size: int) -> int:
         """Tokens that an expert takes of a group of ``size``: never more than there are, whatever the rule rounds up to."""
+        if self.capacity == "dropless":
+            return size
         return min(size, routing.capacity(self.capacity, size, self.number, self.choices, self.capacity_factor))
 
 
@@ -137,8 +145,13 @@ class ExpertLinear(nnx.Module):
 
     def __call__(self, x: Float[Array, "G E C I"]) -> Float[Array, "G E C O"]:
         """Each expert's rows through its own matrix."""
-        kernel = constrain(self.kernel[...].astype(self.compute), fitting(_WEIGHTS, self.kernel.shape))
+        kernel = constrain(self.matrices, fitting(_WEIGHTS, self.kernel.shape))
         return jnp.einsum("gecd,edf->gecf", x.astype(self.compute), kernel)
+
+    @property
+    def matrices(self) -> Float[Array, "E I O"]:
+        """The experts' matrices, in the format that they are computed with."""
+        return self.kernel[...].astype(self.compute)
 
 
 class MoE(nnx.Module):
@@ -197,11 +210,22 @@ class MoE(nnx.Module):
 
     def _grouped(self, x: Float[Array, "G S D"], valid: Bool[Array, "G S"], key: jax.Array | None):
         """``routed`` on groups."""
-        number = self.experts.number
         # In bfloat16 close choices would tie.
         logits = jnp.matmul(x.astype(jnp.float32), self.router[...], precision="highest")
         choices = self._choose(logits, valid, key)
-        room = self.experts.room(x.shape[1])
+        through = self._of_all if self.experts.capacity == "dropless" else self._with_room
+        y, dropped = through(x, choices)
+        first = jax.nn.one_hot(choices.expert[..., 0], self.experts.number) * choices.wanted[..., :1]
+        return y, Routed(
+            choices.auxiliary.sum(),
+            routing.router_z_loss(logits, valid).sum(),
+            first.sum((0, 1)),
+            dropped.astype(jnp.float32),
+        )
+
+    def _with_room(self, x: Float[Array, "G S D"], choices: routing.Choices) -> tuple[jax.Array, jax.Array]:
+        """What experts with a capacity make of the tokens, and how many choices they had no room for."""
+        number, room = self.experts.number, self.experts.room(x.shape[1])
         places = routing.place_by_sorting(choices, number, room)
         send = functools.partial(routing.dispatch, experts=number, capacity=room)
         rows = _by_group(send, x.shape)(x, choices, places)
@@ -209,14 +233,12 @@ class MoE(nnx.Module):
         rows = self.contract(ACTIVATIONS[self.activation](self.expand(rows)))
         rows = constrain(rows, fitting(_EXPERTS, rows.shape))
         rows = constrain(rows, fitting(_GROUPS, rows.shape))
-        first = jax.nn.one_hot(choices.expert[..., 0], number) * choices.wanted[..., :1]
-        seen = Routed(
-            choices.auxiliary.sum(),
-            routing.router_z_loss(logits, valid).sum(),
-            first.sum((0, 1)),
-            jnp.sum(choices.wanted & ~places.kept, dtype=jnp.float32),
-        )
-        return _by_group(routing.combine, x.shape)(rows, choices, places), seen
+        return _by_group(routing.combine, x.shape)(rows, choices, places), jnp.sum(choices.wanted & ~places.kept)
+
+    def _of_all(self, x: Float[Array, "G S D"], choices: routing.Choices) -> tuple[jax.Array, jax.Array]:
+        """What experts make of all tokens that ask for them, and 0, the choices dropped."""
+        y = through_experts(x, choices, self.expand.matrices, self.contract.matrices, ACTIVATIONS[self.activation])
+        return y, jnp.zeros(())
 
     def _choose(self, logits: Float[Array, "G S E"], valid: Bool[Array, "G S"], key) -> routing.Choices:
         """What the router asks for."""

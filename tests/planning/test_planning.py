@@ -17,7 +17,8 @@ from efficient_attn.experiment import load_config
 from efficient_attn.planning import plan, topology
 from efficient_attn.planning.collectives import Sent, collectives
 from efficient_attn.planning.flops import product_flops
-from efficient_attn.planning.planner import batch_shapes, remedies
+from efficient_attn.planning.planner import remedies
+from efficient_attn.planning.programs import rows_of
 from efficient_attn.recipe import Mesh
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,7 @@ def test_remedies_are_tried_together():
     changes, configs = zip(*remedies(config), strict=True)
     assert changes == ("remat='block'", "mesh.fsdp=True", "accumulation=2", "accumulation=4")
     assert (configs[-1].model.remat, configs[-1].mesh.fsdp, configs[-1].accumulation) == ("block", True, 4)
+    assert [change for change, _ in remedies(config, "decode")] == ["mesh.fsdp=True"]
 
 
 @pytest.mark.fast
@@ -72,7 +74,7 @@ def test_remedies_are_tried_together():
 )
 def test_every_way_of_reading_has_a_batch(name):
     config = load_config(str(ROOT / "configs" / (name if ":" in name else name + ".py")))
-    batch = batch_shapes(config)
+    batch = rows_of(config.reading.blank(), config.batch_size)
     assert batch["source" if "source" in batch else "tokens"].shape == (config.batch_size, config.context)
     loss, _ = jax.eval_shape(config.reading.program()["objective"], config.form.shapes(), batch, jax.random.key(0), ())
     assert loss
@@ -122,7 +124,9 @@ def test_the_quickstart_on_eight_chips():
     assert report["chips"] == 8
     assert report["optimizer"] == pytest.approx(2 * report["parameters"], rel=0.01)
     assert {"all-gather", "all-reduce"} <= set(report["collectives"])
-    assert report["total"] == sum(report[n] for n in ("parameters", "optimizer", "rest", "temporaries", "code"))
+    assert report["total"] == sum(
+        report[n] for n in ("parameters", "optimizer", "caches", "rest", "temporaries", "code")
+    )
 
 
 @needs_compiler

@@ -9,7 +9,7 @@ from efficient_attn.ops.routing.places import Places
 
 
 @jax.custom_vjp
-def _moved(x: Float[Array, "n D"], index: Int[Array, " m"], back: Int[Array, "n j"]) -> Float[Array, "m D"]:
+def moved(x: Float[Array, "n D"], index: Int[Array, " m"], back: Int[Array, "n j"]) -> Float[Array, "m D"]:
     """``x[index]``, 0 where the index is -1; ``back`` says in which rows of the result each row of ``x`` lies, -1 for none."""
     return _rows(x, index)
 
@@ -27,7 +27,7 @@ def _backward(back: jax.Array, gradient: jax.Array) -> tuple[jax.Array, None, No
     return sum(_rows(gradient, column) for column in back.T), None, None
 
 
-_moved.defvjp(_forward, _backward)
+moved.defvjp(_forward, _backward)
 
 
 def _homes(choices: Choices, places: Places, capacity: int) -> Int[Array, "G S k"]:
@@ -35,7 +35,7 @@ def _homes(choices: Choices, places: Places, capacity: int) -> Int[Array, "G S k
     return jnp.where(places.kept, choices.expert * capacity + places.slot, -1)
 
 
-def _sources(homes: Int[Array, "G S k"], rows: int) -> Int[Array, "G rows"]:
+def sources(homes: Int[Array, "G S k"], rows: int) -> Int[Array, "G rows"]:
     """The choice, counted token by token, that lies in each place; -1 in an empty one."""
 
     def group(home: Int[Array, "S k"]) -> Int[Array, " rows"]:
@@ -62,16 +62,16 @@ def dispatch(
     Cost: ``O(E C D)`` for a group.
     """
     homes = _homes(choices, places, capacity)
-    sources = _sources(homes, experts * capacity)
-    tokens = jnp.where(sources >= 0, sources // homes.shape[-1], -1)
-    return jax.vmap(_moved)(x, tokens, homes).reshape(x.shape[0], experts, capacity, x.shape[-1])
+    filled = sources(homes, experts * capacity)
+    tokens = jnp.where(filled >= 0, filled // homes.shape[-1], -1)
+    return jax.vmap(moved)(x, tokens, homes).reshape(x.shape[0], experts, capacity, x.shape[-1])
 
 
 def combine(y: Float[Array, "G E C D"], choices: Choices, places: Places) -> Float[Array, "G S D"]:
     """The sum of each token's kept results, each times its gate; 0 where none was kept. Cost: ``O(S k D)`` for a group."""
     groups, experts, capacity, width = y.shape
     homes = _homes(choices, places, capacity)
-    sources = _sources(homes, experts * capacity)
+    filled = sources(homes, experts * capacity)
     rows = y.reshape(groups, experts * capacity, width)
-    got = jax.vmap(_moved)(rows, homes.reshape(groups, -1), sources[..., None]).reshape(*homes.shape, width)
+    got = jax.vmap(moved)(rows, homes.reshape(groups, -1), filled[..., None]).reshape(*homes.shape, width)
     return jnp.einsum("gskd,gsk->gsd", got, choices.gate.astype(y.dtype))

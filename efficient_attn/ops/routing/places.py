@@ -45,13 +45,17 @@ def place_by_sorting(choices: Choices, experts: int, capacity: int) -> Places:
     def group(expert: Int[Array, "S k"], wanted: Bool[Array, "S k"]) -> tuple[jax.Array, jax.Array]:
         # Choice-major: were a token's two choices side by side, early second choices would outrank late first ones.
         asked = jnp.where(wanted, expert, experts).T.reshape(-1)
-        order = jnp.argsort(asked, stable=True)
-        ordered = asked[order]
-        begin = jnp.searchsorted(ordered, jnp.arange(experts + 1))
-        rank = jnp.arange(asked.size) - begin[ordered]
-        rank = jnp.zeros_like(rank).at[order].set(rank, unique_indices=True)
-        rank = rank.reshape(expert.shape[::-1]).T
+        rank = ranks(asked, experts)[0].reshape(expert.shape[::-1]).T
         kept = wanted & (rank < capacity)
         return jnp.where(kept, rank, 0).astype(jnp.int32), kept
 
     return Places(*jax.vmap(group)(choices.expert, choices.wanted))
+
+
+def ranks(asked: Int[Array, " n"], experts: int) -> tuple[Int[Array, " n"], Int[Array, " E"]]:
+    """How many earlier choices ask for the same expert, and how many ask for each; ``experts`` stands for none of them."""
+    order = jnp.argsort(asked, stable=True)
+    ordered = asked[order]
+    begin = jnp.searchsorted(ordered, jnp.arange(experts + 1))
+    rank = jnp.arange(asked.size) - begin[ordered]
+    return jnp.zeros_like(rank).at[order].set(rank, unique_indices=True), jnp.diff(begin)
