@@ -20,6 +20,8 @@ from efficient_attn.text_readings import Predictions, Results, TextReading
 MARKS = 4
 """Tokens that a checkpoint's vocabulary does not have: where the question and a candidate begin and end."""
 
+_CANDIDATES = 64
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choosing:
@@ -49,6 +51,18 @@ class CandidateReading(TextReading):
         """Questions with all their candidates, and all their texts."""
         asked = [" ".join((q, *some)) for q, some in zip(split.questions, split.candidates, strict=True)]
         return asked, [" ".join(texts) for texts in split.supports]
+
+    def blank_targets(self) -> np.ndarray:
+        """The first candidate."""
+        return np.zeros(1, np.int32)
+
+    def blank(self) -> data.Batch:
+        """A training batch of one row, of texts of zeros and as many candidates as few questions have."""
+        shape = 1, self.choosing.parts, self.pieces.context
+        tokens, candidates = np.zeros(shape, np.int32), np.full(1, _CANDIDATES, np.int32)
+        where = {"entities": np.zeros((1, _CANDIDATES), np.int32), "shared": np.ones(1, np.int32)}
+        rows = {"tokens": tokens, "types": tokens.astype(np.int8), "valid": np.ones(shape, bool), **where}
+        return rows | {"candidates": candidates, "targets": self.blank_targets()}
 
     def encode(self, split: data.CandidateQuestions) -> data.EncodedTexts:
         """A split as the model reads it.

@@ -57,6 +57,16 @@ class EvidenceReading(TextReading):
         read = [" ".join(t for p in q.paragraphs for t in (p.title, *p.sentences)) for q in split.questions]
         return [question.question for question in split.questions], read
 
+    def blank_targets(self) -> np.ndarray:
+        """The first token, as often as answers have room."""
+        return np.zeros((1, _PLACES, 2), np.int32)
+
+    def blank(self) -> data.Batch:
+        """A training batch of one row, of a text of zeros."""
+        rows = super().blank()
+        nothing = np.zeros(rows["tokens"].shape, np.int8)
+        return rows | {"marks": nothing, "facts": nothing, "kinds": np.zeros(1, np.int32)}
+
     def encode(self, split: data.EvidenceQuestions) -> data.EncodedTexts:
         """A split as the model reads it.
 

@@ -35,6 +35,10 @@ def number(word):
     return (*SPECIAL, *WORDS).index(word)
 
 
+# Arrays as wide as the data has candidates.
+CHANGING = ("entities",)
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_tokenizer(tmp_path)
@@ -120,6 +124,13 @@ def test_marks_are_added_to_a_checkpoint_that_has_none(folder):
     assert np.std(grown["embedding"]["tokens"][SIZE:]) > 0.005
     again = config.completed(grown)
     np.testing.assert_array_equal(again["embedding"]["tokens"], grown["embedding"]["tokens"])
+
+
+def test_a_blank_batch_has_the_shapes_of_the_data(folder):
+    config = experiment(folder)
+    reading = config.reading
+    shapes = lambda batch: {name: (x.shape[1:], x.dtype) for name, x in batch.items() if name not in CHANGING}  # noqa: E731
+    assert shapes(reading.blank()) == shapes(reading.batches(config.source.load("train")).at(0))
 
 
 @pytest.mark.parametrize(

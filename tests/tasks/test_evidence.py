@@ -32,6 +32,10 @@ def number(word):
     return (*SPECIAL, *WORDS).index(word)
 
 
+# Arrays as wide as the data has candidates.
+CHANGING = ()
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_tokenizer(tmp_path)
@@ -133,6 +137,13 @@ def test_scores_as_the_official_script_gives_them():
             "joint_f1": (1 + 2 * precision * recall / (precision + recall)) / 3,
         }
     )
+
+
+def test_a_blank_batch_has_the_shapes_of_the_data(folder):
+    config = experiment(folder)
+    reading = config.reading
+    shapes = lambda batch: {name: (x.shape[1:], x.dtype) for name, x in batch.items() if name not in CHANGING}  # noqa: E731
+    assert shapes(reading.blank()) == shapes(reading.batches(config.source.load("train")).at(0))
 
 
 @pytest.mark.parametrize(
