@@ -98,7 +98,8 @@ class PackedPairs(PairReading):
         translated = None
         if self.decoding is not None:
             # Missed now, and not after hours of training.
-            sacrebleu(), moses_bleu.sacremoses()
+            sacrebleu()
+            moses_bleu.sacremoses()
             translated = self.translator(placement)
 
         def evaluate(params: Any, pairs: data.TokenPairs) -> dict[str, Any]:
