@@ -16,12 +16,16 @@ class PairExperiment(Recipe):
     context: int
     """Tokens of the sources in a training row."""
     label_smoothing: float
+    z_loss: float = 0.0
+    """Keeps logits small: so many times the square of their log-sum-exp is added to a token's loss in training. T5's code: 1e-4."""
 
     def __post_init__(self):
         super().__post_init__()
         self.model.check_length(self.context, "row of training texts")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        if self.z_loss < 0:
+            raise ValueError(f"z_loss must be at least 0, got {self.z_loss}")
         if self.mesh.sequence != 1:
             raise ValueError(
                 f"an encoder-decoder does not split its texts: mesh.sequence must be 1, got {self.mesh.sequence}"

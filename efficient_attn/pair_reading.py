@@ -22,6 +22,7 @@ class PairReading:
     batch_size: int
     seed: int
     label_smoothing: float
+    z_loss: float
     eval_batch_size: int | None
 
     def blank(self) -> data.Batch:
@@ -49,8 +50,8 @@ class PairReading:
         """What the way of reading gives a training program besides its batches."""
         form = seq2seq_of(self.model)
         if self.model.experts is not None:
-            return {"objective": RoutedTranslation(form, self.label_smoothing, training.Mean, self.model)}
-        return {"objective": Translation(form, self.label_smoothing, training.Mean)}
+            return {"objective": RoutedTranslation(form, self.label_smoothing, training.Mean, self.model, self.z_loss)}
+        return {"objective": Translation(form, self.label_smoothing, training.Mean, self.z_loss)}
 
     def constraint(self) -> None:
         """Parameters may have any value."""

@@ -11,7 +11,6 @@ from efficient_attn.nn.initializers import Scheme
 from efficient_attn.nn.mechanisms import MODULES, Mechanism, Relative, Sparse, check_causal
 from efficient_attn.nn.moe import Experts, cycle_of
 from efficient_attn.nn.norm import NormKind
-from efficient_attn.nn.span_attention import AdaptiveSpan
 from efficient_attn.nn.stack import Remat
 from efficient_attn.nn.sublayers import check_order
 from efficient_attn.patterns.algebra import Pattern, PerHead
@@ -144,10 +143,8 @@ class DecoderConfig:
             )
         if self.order is not None:
             check_order(self.order, self.depth)
-            if self.residual == "reversible" or isinstance(self.attention, AdaptiveSpan):
-                raise ValueError(
-                    "a reversible stack, and one with adaptive spans, has its sublayers in turn: order must be None"
-                )
+            if self.residual == "reversible":
+                raise ValueError("a reversible stack has its sublayers in turn: order must be None")
         if self.experts is not None:
             self.experts.layers(self.depth)
         mixable = (self.residual, self.ff_stretch, self.order) == ("plain", None, None) and type(

@@ -1,7 +1,7 @@
 """A decoder that reads a text segment by segment and remembers: the Transformer with adaptive attention spans.
 
-Every layer keeps its inputs of the tokens that its spans still reach, without gradients, as in Transformer-XL. One table of
-position keys is shared by all layers and heads.
+Every attention keeps its inputs of the tokens that its spans still reach, without gradients, as in Transformer-XL; a feed-forward
+that stands alone keeps nothing. One table of position keys is shared by all layers and heads.
 
 References:
   Sukhbaatar et al., "Adaptive Attention Span in Transformers", 2019.
@@ -23,15 +23,16 @@ from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.embedding import Embedding, RotaryPositions
 from efficient_attn.nn.feedforward import FeedForward
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.nn.segment_block import SegmentBlock
+from efficient_attn.nn.segment_block import SegmentAttentionBlock, SegmentBlock, SegmentFeedForwardBlock
 from efficient_attn.nn.span_attention import AdaptiveSpan, SpanAttention
 from efficient_attn.nn.stack import checkpointed
+from efficient_attn.nn.sublayers import Unit, sandwich_order, units
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.patterns.local import Causal, Window
 
 Memory = dict[str, Any]
-"""``layers``: for each layer ``inputs`` [B, M, D] and ``known`` [B], how many of them there are, the newest; ``last`` [B]: the
-token read last; ``begun`` [B]: whether any was. All lead with the batch axis, as a carry must."""
+"""``layers``: for each layer with an attention ``inputs`` [B, M, D] and ``known`` [B], how many of them there are, the newest;
+``last`` [B]: the token read last; ``begun`` [B]: whether any was. All lead with the batch axis, as a carry must."""
 
 
 class Reading(NamedTuple):
@@ -51,7 +52,7 @@ class SegmentDecoder(nnx.Module):
 
     Args:
       config: sizes and choices; its ``attention`` is an AdaptiveSpan. Its ``positions`` have no part in the model.
-      limits: tokens that each layer sees in decoding; None: the attention's limit. Elsewhere the memory decides.
+      limits: tokens that each attention sees in decoding; None: the attention's limit. Elsewhere the memory decides.
       key: randomness of the initial parameters.
     """
 
@@ -67,7 +68,8 @@ class SegmentDecoder(nnx.Module):
         if changed := {name: getattr(config, name) for name in plain if getattr(config, name) != _DEFAULTS[name]}:
             raise ValueError(f"SegmentDecoder has the defaults of {', '.join(plain)}, got {changed}")
         self.config = config
-        self.limits = (config.attention.limit,) * config.depth if limits is None else limits
+        self.units = _units(config)
+        self.limits = (config.attention.limit,) * attentions(config) if limits is None else limits
         init = Initialization(config.initialization, config.depth)
         embedding_key, table_key, stack_key, norm_key = jax.random.split(key, 4)
         self.embedding = Embedding(
@@ -76,8 +78,9 @@ class SegmentDecoder(nnx.Module):
         size = config.query_width // config.heads
         # The published deviation.
         self.position_keys = nnx.Param(jax.random.normal(table_key, (size, config.attention.limit), jnp.float32))
-        keys = jax.random.split(stack_key, config.depth)
-        self.layers = nnx.List([_block(config, init, nnx.Rngs(k)) for k in keys])
+        keys = jax.random.split(stack_key, len(self.units))
+        made = zip(self.units, keys, strict=True)
+        self.layers = nnx.List([_block(config, unit, init, nnx.Rngs(k)) for unit, k in made])
         self.final_norm = (
             nnx.LayerNorm(config.width, epsilon=1e-5, rngs=nnx.Rngs(norm_key)) if config.norm == "pre" else None
         )
@@ -92,13 +95,19 @@ class SegmentDecoder(nnx.Module):
 
         Cost: O(B T M) products of heads and O(B N T M) memory in a layer that holds ``M`` tokens.
         """
-        keys = [None] * (self.config.depth + 1) if key is None else list(jax.random.split(key, self.config.depth + 1))
+        count = len(self.units) + 1
+        keys = [None] * count if key is None else list(jax.random.split(key, count))
         before = jnp.concatenate([memory["last"][:, None], tokens[:, :-1]], axis=1)
         x = drop(self.embedding.continued(before, ~memory["begun"]), self.config.dropout, keys.pop())
         penalty, held = jnp.zeros(tokens.shape, jnp.float32), []
-        for layer, layer_memory, layer_key in zip(self.layers, memory["layers"], keys, strict=True):
+        read = checkpointed(lambda block, *args: block(*args), self.config.remat)
+        memories = iter(memory["layers"])
+        for unit, layer, layer_key in zip(self.units, self.layers, keys, strict=True):
+            if unit == "f":
+                x = read(layer, x, layer_key)
+                continue
+            layer_memory = next(memories)
             held.append(_remember(layer_memory, x))
-            read = checkpointed(lambda block, *args: block(*args), self.config.remat)
             x, cost = read(layer, x, layer_memory, self.position_keys[...], layer_key)
             penalty = penalty + cost
         after = {"layers": held, "last": tokens[:, -1], "begun": jnp.ones_like(memory["begun"])}
@@ -106,7 +115,8 @@ class SegmentDecoder(nnx.Module):
 
     def init_cache(self, batch: int, length: int) -> list[Cache]:
         """An empty cache for decoding up to ``length`` tokens: only slots that the limits can still use."""
-        sizes, dtype = self.layers[0].attention.sizes, jnp.dtype(self.config.precision.compute)
+        first = next(layer for unit, layer in zip(self.units, self.layers, strict=True) if unit != "f")
+        sizes, dtype = first.attention.sizes, jnp.dtype(self.config.precision.compute)
         return [
             empty_cache(slots(_seen(limit), length)[1], batch, self.config.value_heads, sizes, dtype)
             for limit in self.limits
@@ -127,8 +137,12 @@ class SegmentDecoder(nnx.Module):
           Logits, equal to that row of ``__call__`` on the whole text, and the new cache.
         """
         x = self.embedding.one(token, position)
-        after = []
-        for layer, cache, limit in zip(self.layers, caches, self.limits, strict=True):
+        after, held = [], iter(zip(caches, self.limits, strict=True))
+        for unit, layer in zip(self.units, self.layers, strict=True):
+            if unit == "f":
+                x = layer(x, None)
+                continue
+            cache, limit = next(held)
             slot = jnp.asarray(slots(_seen(limit), length)[0])[position]
             x, cache = layer.step(x, cache, position, slot, self.position_keys[...][:, :limit])
             after.append(cache)
@@ -140,7 +154,7 @@ class SegmentDecoder(nnx.Module):
 
 
 def empty_memory(config: DecoderConfig, limits: tuple[int, ...], batch: int) -> Memory:
-    """The memory before the first segment, with room for so many tokens in each layer."""
+    """The memory before the first segment, with room for so many tokens in each layer with an attention."""
     dtype = jnp.dtype(config.precision.compute)
     layers = [
         {"inputs": jnp.zeros((batch, limit, config.width), dtype), "known": jnp.zeros(batch, jnp.int32)}
@@ -162,7 +176,12 @@ def resize(memory: Memory, limits: tuple[int, ...]) -> Memory:
 
 def initial_limits(config: DecoderConfig) -> tuple[int, ...]:
     """``limits_of`` the initial parameters, whose learned spans are 0."""
-    return (config.attention.limit_of(np.zeros(1)),) * config.depth
+    return (config.attention.limit_of(np.zeros(1)),) * attentions(config)
+
+
+def attentions(config: DecoderConfig) -> int:
+    """How many layers have an attention."""
+    return sum(unit != "f" for unit in _units(config))
 
 
 def limits_of(config: DecoderConfig, params: Any) -> tuple[int, ...]:
@@ -189,17 +208,18 @@ def clamp_spans(params: Any) -> Any:
 
 
 def mean_spans(config: DecoderConfig, params: Any) -> list[float] | None:
-    """The mean span of each layer in tokens; None where spans depend on the tokens."""
+    """The mean span of each attention in tokens; None where spans depend on the tokens."""
     if config.attention.spans == "tokens":
         return None
     limit = float(config.attention.limit)
     if config.attention.spans == "fixed":
-        return [limit] * config.depth
+        return [limit] * attentions(config)
     return [limit * float(np.mean(layer["attention"]["span"])) for _, layer in _layers(params)]
 
 
 def multiply_adds(config: DecoderConfig, span: float, ff_width: int | None = None) -> float:
-    """Multiply-adds to predict a token, as the paper counts them: ``L (4 D^2 + 2 D F + 2 s D) + V D``.
+    """Multiply-adds to predict a token, as the paper counts them: ``L (4 D^2 + 2 D F + 2 s D) + V D``; in other orders as many of
+    each sublayer as there are.
 
     Args:
       config: sizes.
@@ -208,10 +228,21 @@ def multiply_adds(config: DecoderConfig, span: float, ff_width: int | None = Non
     """
     width = config.width
     hidden = config.hidden_width if ff_width is None else ff_width
-    return config.depth * (4 * width**2 + 2 * width * hidden + 2 * span * width) + config.vocab * width
+    looks, feeds = attentions(config), sum(unit != "s" for unit in _units(config))
+    return looks * (4 * width**2 + 2 * span * width) + feeds * 2 * width * hidden + config.vocab * width
 
 
-def _block(config: DecoderConfig, init: Initialization, rngs: nnx.Rngs) -> SegmentBlock:
+def _units(config: DecoderConfig) -> tuple[Unit, ...]:
+    return units(sandwich_order(config.depth, 0) if config.order is None else config.order)
+
+
+def _block(
+    config: DecoderConfig, unit: Unit, init: Initialization, rngs: nnx.Rngs
+) -> SegmentBlock | SegmentFeedForwardBlock:
+    if unit == "f":
+        feedforward = _feedforward(config, init, rngs)
+        feedforward.dropout = config.attention.dropout
+        return SegmentFeedForwardBlock(feedforward, config.norm, config.width, config.dropout, rngs=rngs)
     attention = SpanAttention(
         config.width,
         config.heads,
@@ -223,13 +254,20 @@ def _block(config: DecoderConfig, init: Initialization, rngs: nnx.Rngs) -> Segme
         bias=config.attention_bias,
         rngs=rngs,
     )
-    feedforward = FeedForward(config.width, config.hidden_width, config.activation, init, config.precision, rngs=rngs)
+    if unit == "s":
+        return SegmentAttentionBlock(attention, config.norm, config.width, config.dropout, rngs=rngs)
+    feedforward = _feedforward(config, init, rngs)
     return SegmentBlock(attention, feedforward, config.norm, config.width, config.dropout, rngs=rngs)
 
 
+def _feedforward(config: DecoderConfig, init: Initialization, rngs: nnx.Rngs) -> FeedForward:
+    return FeedForward(config.width, config.hidden_width, config.activation, init, config.precision, rngs=rngs)
+
+
 def _layers(params: Any) -> list[tuple[Any, Any]]:
-    """Name and parameters of each layer, in order; a name is its number, which a checkpoint returns as text."""
-    return sorted(params["layers"].items(), key=lambda named: int(named[0]))
+    """Name and parameters of each layer with an attention, in order; a name is its number, which a checkpoint returns as text."""
+    found = ((name, layer) for name, layer in params["layers"].items() if "attention" in layer)
+    return sorted(found, key=lambda named: int(named[0]))
 
 
 def _seen(limit: int) -> Pattern:

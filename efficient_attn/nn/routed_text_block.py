@@ -54,8 +54,7 @@ class RoutedCrossBlock(CrossBlock, RoutedTextBlock):
     ) -> Seen:
         """``over``, and what was seen of routing, as in ``routed``."""
         keys = keys_of(key, 6)
-        x = self._among(x, pattern, given, rates, keys[:2])
-        x = self._look(x, self.cross.remembered(encoded), segments, rates, keys[2:4])
+        x = self._attentions(x, pattern, given, encoded, segments, rates, keys[:4])
         return self._route(x, _known(given), rates, keys[4:])
 
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.block import NormPlace, Residual
+from efficient_attn.nn.block import FeedForwardBlock, NormPlace, Residual
 from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import FeedForward
+from efficient_attn.nn.norm import make_norm
 from efficient_attn.nn.span_attention import SpanAttention
 
 
@@ -53,14 +54,24 @@ class SegmentBlock(Residual):
           key: randomness of the dropout; None is without.
         """
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
+        x, penalty = self._look(x, memory, position_keys, keys[:2])
+        entered = self._enter(x, self.feedforward_norm)
+        hidden = self.feedforward(entered, self.attention.mechanism.dropout, keys[2])
+        return self._leave(x, drop(hidden, self.dropout, keys[3]), self.feedforward_norm), penalty
+
+    def _look(
+        self,
+        x: Float[Array, "B T D"],
+        memory: dict[str, jax.Array],
+        position_keys: Float[Array, "H L"],
+        keys: list[jax.Array | None],
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "#B #T"]]:
+        """The stream after the attention, and the penalty of its spans."""
         entered = self._enter(x, self.attention_norm)
         before = self._enter(memory["inputs"].astype(x.dtype), self.attention_norm)
         mixed = self.attention(entered, before, memory["known"], position_keys, keys[0])
         penalty = self._penalty(entered)
-        x = self._leave(x, drop(mixed, self.dropout, keys[1]), self.attention_norm)
-        entered = self._enter(x, self.feedforward_norm)
-        hidden = self.feedforward(entered, self.attention.mechanism.dropout, keys[2])
-        return self._leave(x, drop(hidden, self.dropout, keys[3]), self.feedforward_norm), penalty
+        return self._leave(x, drop(mixed, self.dropout, keys[1]), self.attention_norm), penalty
 
     def step(
         self,
@@ -82,3 +93,37 @@ class SegmentBlock(Residual):
         spans = self.attention.spans(entered)
         spans = spans[None, None] if spans.ndim == 1 else spans
         return mechanism.coefficient * spans.astype(jnp.float32).mean(-1)
+
+
+class SegmentAttentionBlock(SegmentBlock):
+    """The first half of a block alone."""
+
+    def __init__(self, attention: SpanAttention, norm: NormPlace, width: int, dropout: float, *, rngs: nnx.Rngs):
+        self.attention, self.norm, self.dropout = attention, norm, dropout
+        self.attention_norm = make_norm("layer", width, 1e-5, rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        memory: dict[str, jax.Array],
+        position_keys: Float[Array, "H L"],
+        key: jax.Array | None,
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "#B #T"]]:
+        """Attention on a segment; as in ``SegmentBlock``."""
+        keys = [None] * 2 if key is None else list(jax.random.split(key))
+        return self._look(x, memory, position_keys, keys)
+
+    def _after(self, x: Float[Array, "B T D"], mixed: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        return self._leave(x, mixed, self.attention_norm)
+
+
+class SegmentFeedForwardBlock(FeedForwardBlock):
+    """The second half of a block alone, which has no memory."""
+
+    def __init__(self, feedforward: FeedForward, norm: NormPlace, width: int, dropout: float, *, rngs: nnx.Rngs):
+        super().__init__(feedforward, norm, width, rngs=rngs)
+        self.dropout = dropout
+
+    def __call__(self, x: Float[Array, "B T D"], key: jax.Array | None) -> Float[Array, "B T D"]:
+        """The feed-forward on any tokens; ``key`` None is without dropout."""
+        return self._feed(x, self.dropout, key)

@@ -62,10 +62,15 @@ def check_order(order: str, depth: int) -> None:
 
 
 def runs(order: str) -> tuple[Run, ...]:
-    """An order as runs of blocks: pairs ``sf`` wherever an attention is followed by a feed-forward, and what is left alone."""
-    units: list[Unit] = []
+    """The blocks of an order, as many of one kind as follow each other together."""
+    return tuple(Run(unit, len(list(group))) for unit, group in itertools.groupby(units(order)))
+
+
+def units(order: str) -> tuple[Unit, ...]:
+    """The blocks of an order: pairs ``sf`` wherever an attention is followed by a feed-forward, and what is left alone."""
+    found: list[Unit] = []
     place = 0
     while place < len(order):
-        units.append("sf" if order.startswith("sf", place) else "f" if order[place] == "f" else "s")
-        place += len(units[-1])
-    return tuple(Run(unit, len(list(group))) for unit, group in itertools.groupby(units))
+        found.append("sf" if order.startswith("sf", place) else "f" if order[place] == "f" else "s")
+        place += len(found[-1])
+    return tuple(found)

@@ -112,9 +112,22 @@ class CrossBlock(TextBlock):
     ) -> Float[Array, "B T D"]:
         """The residual stream after the block; arguments as in ``__call__``, with the source and whose text each token is of."""
         keys = keys_of(key, 6)
-        x = self._among(x, pattern, given, rates, keys[:2])
-        x = self._look(x, self.cross.remembered(encoded), segments, rates, keys[2:4])
+        x = self._attentions(x, pattern, given, encoded, segments, rates, keys[:4])
         return self._drop_and_feed(x, rates, keys[4:])
+
+    def _attentions(
+        self,
+        x: Float[Array, "B T D"],
+        pattern: Pattern,
+        given: Given,
+        encoded: Float[Array, "B S D"],
+        segments: Segments,
+        rates: Rates,
+        keys: Keys,
+    ) -> Float[Array, "B T D"]:
+        """The residual stream after all but the feed-forward."""
+        x = self._among(x, pattern, given, rates, keys[:2])
+        return self._look(x, self.cross.remembered(encoded), segments, rates, keys[2:])
 
     def step_over(
         self,

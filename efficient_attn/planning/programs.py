@@ -15,7 +15,7 @@ from efficient_attn.experiment import Experiment, check_continues
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.image_class_experiment import ImageClassExperiment
 from efficient_attn.models import AdaptiveSpan, Sequence, decoder_of
-from efficient_attn.models.segment_decoder import empty_memory
+from efficient_attn.models.segment_decoder import attentions, empty_memory
 from efficient_attn.pair_experiment import PairExperiment
 from efficient_attn.sharding import ROWS
 
@@ -206,7 +206,7 @@ def _spans(config: Planned) -> bool:
 
 
 def _limits(config: Planned, span: int | None) -> tuple[int, ...]:
-    return (span or config.model.attention.limit,) * config.model.depth
+    return (span or config.model.attention.limit,) * attentions(config.model)
 
 
 def _state(config: Planned, optimizer: Any, span: int | None) -> training.TrainState:

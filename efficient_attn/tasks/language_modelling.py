@@ -54,16 +54,21 @@ def token_losses(
     return over_stretches(losses, decoder.config.logits_stretch, decoder.hidden(tokens, key), tokens, places)
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
-    """Nats of each target ``[B, T]``, against a smoothed target distribution if asked; less its entropy, so 0 is the least."""
+def cross_entropy(
+    logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0, z_loss: float = 0.0
+) -> jax.Array:
+    """Nats of each target ``[B, T]``, against a smoothed target distribution if asked; less its entropy, so 0 is the least. With
+    ``z_loss`` that many times the square of the logits' log-sum-exp is added.
+    """
     log_total = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    drift = 0.0 if z_loss == 0.0 else z_loss * jnp.square(log_total)
     if label_smoothing == 0.0:
-        return log_total - chosen
+        return log_total - chosen + drift
     others = logits.shape[-1] - 1
     low, high = label_smoothing / others, 1.0 - label_smoothing
     entropy = -(high * math.log(high) + others * low * math.log(low))
-    return log_total - (high - low) * chosen - low * logits.sum(-1) - entropy
+    return log_total - (high - low) * chosen - low * logits.sum(-1) - entropy + drift
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

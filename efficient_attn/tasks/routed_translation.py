@@ -25,12 +25,14 @@ class RoutedTranslation:
       label_smoothing: probability spread evenly over the other tokens of the target distribution.
       mean: makes a term of its sum and count.
       config: of the model, with ``experts``.
+      z_loss: as in ``Translation``; that of the routing is the experts' own.
     """
 
     model: Functional[Seq2Seq]
     label_smoothing: float
     mean: Any
     config: Seq2SeqConfig
+    z_loss: float = 0.0
 
     @property
     def stacks(self) -> tuple[RoutingTerms, RoutingTerms]:
@@ -58,7 +60,7 @@ class RoutedTranslation:
         source, target = texts(batch, "source"), texts(batch, "target")
         model = self.model.module(params)
         hidden, seen = model.routed(source, target, key)
-        losses = cross_entropy(model.logits(hidden), target.tokens, self.label_smoothing)
+        losses = cross_entropy(model.logits(hidden), target.tokens, self.label_smoothing, self.z_loss)
         sums = {"loss": jnp.sum(jnp.where(target.segments > 0, losses, 0.0))}
         for stack, some in zip(self.stacks, seen, strict=True):
             assert some is not None

@@ -26,11 +26,13 @@ class Translation:
       model: an encoder-decoder's form.
       label_smoothing: probability spread evenly over the other tokens of the target distribution.
       mean: makes a term of its sum and count.
+      z_loss: share of the square of the logits' log-sum-exp that is added to the loss of each token.
     """
 
     model: Functional[Seq2Seq]
     label_smoothing: float
     mean: Any
+    z_loss: float = 0.0
 
     def counts(self, batch: Batch) -> dict[str, jax.Array]:
         """Tokens of targets, their ends included."""
@@ -40,7 +42,7 @@ class Translation:
         """The term, and the carry as it came."""
         source, target = texts(batch, "source"), texts(batch, "target")
         logits = self.model.module(params)(source, target, key)
-        losses = cross_entropy(logits, target.tokens, self.label_smoothing)
+        losses = cross_entropy(logits, target.tokens, self.label_smoothing, self.z_loss)
         total = jnp.sum(jnp.where(target.segments > 0, losses, 0.0))
         return {"loss": self.mean(total, self.counts(batch)["loss"])}, carry
 

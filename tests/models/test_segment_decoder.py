@@ -18,6 +18,7 @@ from efficient_attn.models.segment_decoder import (
     multiply_adds,
     resize,
 )
+from efficient_attn.nn.sublayers import sandwich_order
 
 BATCH, LENGTH, VOCAB, LIMIT = 2, 36, 31, 29
 SPAN = AdaptiveSpan(limit=LIMIT, ramp=4.0, trim=6, coefficient=0.5)
@@ -36,7 +37,8 @@ def initial(config, longest=0.4):
     params = decoder_of(config).init(jax.random.key(0))
     if config.attention.spans == "heads":
         for n, layer in params["layers"].items():
-            layer["attention"]["span"] = jnp.linspace(0, longest * (n + 1) / 3, 4)
+            if "attention" in layer:
+                layer["attention"]["span"] = jnp.linspace(0, longest * (n + 1) / 3, 4)
     return params
 
 
@@ -195,6 +197,50 @@ def test_recomputation_changes_no_gradient():
         loss = lambda p, model=model, memory=memory: (model.module(p)(TOKENS, memory).logits ** 2).mean()  # noqa: E731
         slopes.append(jax.jit(jax.grad(loss))(params))
     chex.assert_trees_all_close(*slopes, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [*(sandwich_order(3, k) for k in (1, 3)), "fsssfss"])
+def test_orders_of_sublayers_in_segments_cut_and_step_by_step(order):
+    config = dataclasses.replace(BASE, order=order, norm="post")
+    params = initial(config)
+    limits = limits_of(config, params)
+    assert len(limits) == len(mean_spans(config, params)) == order.count("s")
+    whole, full = read(config, params, [TOKENS], (LIMIT,) * len(limits))
+    cut, reading = read(config, params, jnp.split(TOKENS, [7, 19, 31], axis=1), limits)
+    np.testing.assert_allclose(cut, whole, atol=3e-5)
+    assert [layer["inputs"].shape[1] for layer in reading.memory["layers"]] == list(limits)
+    np.testing.assert_allclose(full.penalty, 0.5 * sum(mean_spans(config, params)), rtol=1e-5)
+    model = decoder_of(config, limits)
+    step = jax.jit(lambda p, token, place, caches: model.module(p).step(token, place, caches, LENGTH))
+    caches = model.module(params).init_cache(BATCH, LENGTH)
+    assert len(caches) == order.count("s")
+    for position in range(LENGTH):
+        logits, caches = step(params, TOKENS[:, max(position - 1, 0)], jnp.asarray(position), caches)
+        np.testing.assert_allclose(logits, whole[:, position], atol=1e-4, err_msg=f"position {position}")
+
+
+def test_in_turn_is_the_plain_model_bit_for_bit():
+    config = dataclasses.replace(configured(dropout=0.2), dropout=0.1)
+    in_turn = dataclasses.replace(config, order=sandwich_order(3, 0))
+    params = initial(config)
+    chex.assert_trees_all_equal(initial(in_turn), params)
+    run = lambda model: model.module(params)(TOKENS, fresh(), jax.random.key(3))  # noqa: E731
+    chex.assert_trees_all_equal(run(decoder_of(in_turn)), run(decoder_of(config)))
+
+
+def test_spans_of_a_sandwich_are_clamped_and_its_dropout_drops():
+    config = dataclasses.replace(configured(dropout=0.3), order=sandwich_order(3, 2))
+    params, model = initial(config), decoder_of(config)
+    clamped = clamp_spans(jax.tree.map(lambda x: x + 2, params))["layers"]
+    spans = [layer["attention"]["span"] for layer in clamped.values() if "attention" in layer]
+    np.testing.assert_array_equal(np.stack(spans), 1)
+    assert sorted(clamped) == list(range(5))
+    run = lambda key: model.module(params)(TOKENS, fresh(), key).logits  # noqa: E731
+    chex.assert_trees_all_equal(run(jax.random.key(0)), run(jax.random.key(0)))
+    assert float(jnp.abs(run(jax.random.key(0)) - run(None)).max()) > 1e-3
+    # As many multiply-adds as in turn.
+    plain = dataclasses.replace(config, order=None)
+    assert multiply_adds(config, span=5.0) == pytest.approx(multiply_adds(plain, span=5.0))
 
 
 def test_multiply_adds_are_those_the_paper_prints():

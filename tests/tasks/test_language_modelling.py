@@ -51,6 +51,10 @@ def test_smoothed_cross_entropy_is_a_divergence(smoothing):
     np.testing.assert_allclose(cross_entropy(logits, targets, smoothing), divergence, atol=1e-5)
     # The least is 0, at the smoothed distribution itself.
     np.testing.assert_allclose(cross_entropy(jnp.log(wanted), targets, smoothing), 0, atol=1e-5)
+    drift = 0.5 * jax.nn.logsumexp(logits, axis=-1) ** 2
+    for share in (0.0, smoothing):
+        plain = cross_entropy(logits, targets, share)
+        np.testing.assert_allclose(cross_entropy(logits, targets, share, z_loss=0.5), plain + drift, rtol=1e-5)
     gradient = jax.grad(lambda logits: cross_entropy(logits, targets, smoothing).sum())(jnp.log(wanted))
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
 

@@ -5,6 +5,7 @@ import json
 import logging
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from efficient_attn.data import ParallelText, SentencePieces, SubwordPairs, by_l
 from efficient_attn.decoding import BeamOptions
 from efficient_attn.experiment import evaluate, parameters, train
 from efficient_attn.models import Seq2SeqConfig, Synthesizer
-from efficient_attn.tasks.translation import Translation, pair_score_step
+from efficient_attn.tasks.translation import Translation, pair_score_step, texts
 from efficient_attn.training import AdamW, Cosine, Keep, Schedule
 from efficient_attn.translation_experiment import TranslationExperiment, translate
 
@@ -171,12 +172,26 @@ def test_long_held_out_sentences_are_cut_and_counted(source):
         translate(config, "runs/none", ["a"])
 
 
+def test_a_z_loss_is_added_to_every_token_of_training_alone(source):
+    config = experiment(source, z_loss=0.25)
+    batch = config.reading.batches(source.load("validation")).at(0)
+    params = config.form.init(jax.random.key(0))
+    losses = []
+    for objective in (config.reading.program()["objective"], experiment(source).reading.program()["objective"]):
+        losses.append(float(objective(params, batch, None, ())[0]["loss"].sum))
+    target = texts(batch, "target")
+    logits = config.form.module(params)(texts(batch, "source"), target)
+    drift = jnp.where(target.segments > 0, jax.nn.logsumexp(logits, axis=-1) ** 2, 0.0).sum()
+    assert losses[0] - losses[1] == pytest.approx(0.25 * float(drift), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"context": 17}, "row of training texts of 1 to 16 tokens, got 17"),
         ({"decoding": BeamOptions(longest=17)}, "decoding.longest must be at most the model's longest=16, got 17"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        ({"z_loss": -1e-4}, "z_loss must be at least 0, got -0.0001"),
         ({"resamples": 0}, "resamples must be at least 1, got 0"),
         ({"average_last": 4}, r"average_last must be in 1..keep.last \(3\), got 4"),
     ],
