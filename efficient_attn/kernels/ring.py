@@ -111,11 +111,11 @@ def _attend_forward(ring: Ring, floats: tuple[jax.Array, ...], rest: Problem) ->
     own, *others = ring.each(floats[0].shape[1])
     first, pullback = jax.vjp(ring.part_of(own, rest), *floats)
     output, lse = first
-    # A rounding to the value's format for each device would add up.
-    output = output.astype(jnp.float32) if others else output
-    for rotation in others:
-        # One rotation after the other: left alone, a compiler has the keys of all sent first.
-        floats, (output, lse) = jax.lax.optimization_barrier((floats, (output, lse)))
+    output = output.astype(_summed(output, others))
+    for place, rotation in enumerate(others):
+        if place:
+            # One rotation after the other: left alone, a compiler has the keys of all sent first.
+            floats, (output, lse) = jax.lax.optimization_barrier((floats, (output, lse)))
         output, lse = merge_grouped([(output, lse), ring.part_of(rotation, rest)(*floats)])
     output = output.astype(first[0].dtype)
     return (output, lse), (floats, rest, (output, lse), (first, pullback))
@@ -123,13 +123,20 @@ def _attend_forward(ring: Ring, floats: tuple[jax.Array, ...], rest: Problem) ->
 
 def _attend_backward(ring: Ring, kept: Any, slopes: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
     floats, rest, whole, (first, pullback) = kept
-    gradients = tuple(x.astype(jnp.float32) for x in pullback(_through(first, whole, slopes)))
-    for rotation in ring.each(floats[0].shape[1])[1:]:
-        floats, gradients = jax.lax.optimization_barrier((floats, gradients))
+    others = ring.each(floats[0].shape[1])[1:]
+    gradients = tuple(x.astype(_summed(x, others)) for x in pullback(_through(first, whole, slopes)))
+    for place, rotation in enumerate(others):
+        if place:
+            floats, gradients = jax.lax.optimization_barrier((floats, gradients))
         part, pullback = jax.vjp(ring.part_of(rotation, rest), *floats)
         more = pullback(_through(part, whole, slopes))
-        gradients = tuple(total + x.astype(jnp.float32) for total, x in zip(gradients, more, strict=True))
+        gradients = tuple(total + x.astype(total.dtype) for total, x in zip(gradients, more, strict=True))
     return tuple(total.astype(x.dtype) for total, x in zip(gradients, floats, strict=True)), None
+
+
+def _summed(x: jax.Array, others: Sequence[Rotation]) -> jnp.dtype:
+    """The format of a running sum: a rounding to that of ``x`` for each of many rotations would add up."""
+    return jnp.dtype(jnp.float32) if len(others) > 1 else x.dtype
 
 
 def _through(

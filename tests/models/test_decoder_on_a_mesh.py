@@ -14,6 +14,7 @@ from efficient_attn.tasks import LanguageModelling
 from efficient_attn.tasks.language_modelling import token_losses
 from efficient_attn.tasks.routed_modelling import RoutedModelling
 from efficient_attn.training import Mean, StepOptions, TrainState, make_train_step
+from efficient_attn.training.objective import total
 
 CONFIG = functools.partial(DecoderConfig, depth=2, width=24, heads=2)
 MODELS = {
@@ -43,13 +44,23 @@ MESHES = {
 }
 
 
+def objective_of(model: str):
+    """The model's form and what it learns."""
+    config = MODELS[model]
+    form = decoder_of(config)
+    routed = (RoutedModelling, (config,)) if config.experts else (LanguageModelling, ())
+    return form, routed[0](form, 0.0, Mean, *routed[1])
+
+
+def batch_of(draw: np.random.Generator, length: int) -> dict[str, np.ndarray]:
+    tokens = (draw.integers(0, 256, (8, 1)) + 3 * np.arange(length)).astype(np.int32) % 256
+    return {"tokens": tokens, "valid": np.arange(length)[None, :] < draw.integers(1, length + 1, (8, 1))}
+
+
 @functools.cache
 def losses(model: str, mesh: Mesh, length: int = 37, count: int = 20) -> list[float]:
     """The losses of the first steps over the devices of ``mesh``, on rows of ``length`` tokens."""
-    config, optimizer = MODELS[model], optax.adam(1e-3)
-    form = decoder_of(config)
-    routed = (RoutedModelling, (config,)) if config.experts else (LanguageModelling, ())
-    objective = routed[0](form, 0.0, Mean, *routed[1])
+    (form, objective), optimizer = objective_of(model), optax.adam(1e-3)
     placement = mesh.placement(jax.devices()[: mesh.data * mesh.expert * mesh.model * mesh.sequence])
     state = TrainState.create(form.init(jax.random.key(0)), optimizer, jax.random.key(1))
     state = placement.put(state, optimizer)
@@ -57,9 +68,7 @@ def losses(model: str, mesh: Mesh, length: int = 37, count: int = 20) -> list[fl
     draw, found = np.random.default_rng(0), []
     with jax.set_mesh(placement.mesh):
         for _ in range(count):
-            tokens = (draw.integers(0, 256, (8, 1)) + 3 * np.arange(length)).astype(np.int32) % 256
-            valid = np.arange(length)[None, :] < draw.integers(1, length + 1, (8, 1))
-            state, metrics = step(state, {"tokens": tokens, "valid": valid})
+            state, metrics = step(state, batch_of(draw, length))
             found.append(float(metrics["loss"]))
     return found
 
@@ -111,6 +120,31 @@ SHARDED = {
 def test_a_sharded_sequence_gives_the_losses_of_one_device(model, mesh):
     found = losses(model, SHARDED[mesh], length=40, count=5)
     np.testing.assert_allclose(found, losses(model, Mesh(data=1), length=40, count=5), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "mesh"),
+    [("one hashed layer", "tokens"), ("four hashed heads", "tokens and heads"), ("experts", "tokens and experts")],
+)
+def test_a_sharded_sequence_gives_the_gradients_of_one_device(model, mesh):
+    form, objective = objective_of(model)
+    params, batch = form.init(jax.random.key(0)), batch_of(np.random.default_rng(0), 40)
+
+    def gradients(mesh):
+        placement = mesh.placement(jax.devices()[: mesh.data * mesh.expert * mesh.model * mesh.sequence])
+
+        def loss(params, batch):
+            terms = objective(params, batch, None, ())[0]
+            return total(objective, *({name: term[part] for name, term in terms.items()} for part in (0, 1)))
+
+        with jax.set_mesh(placement.mesh):
+            placed = jax.device_put(params, placement.parameters(params))
+            return jax.jit(jax.grad(loss), in_shardings=(None, placement.batches()))(placed, batch)
+
+    one, eight = gradients(Mesh(data=1)), gradients(SHARDED[mesh])
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(eight), strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-5 * max(1.0, float(np.abs(a).max())))
 
 
 @pytest.mark.fast
