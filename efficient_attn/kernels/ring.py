@@ -118,12 +118,14 @@ def _attend_forward(ring: Ring, floats: tuple[jax.Array, ...], rest: Problem) ->
             floats, (output, lse) = jax.lax.optimization_barrier((floats, (output, lse)))
         output, lse = merge_grouped([(output, lse), ring.part_of(rotation, rest)(*floats)])
     output = output.astype(first[0].dtype)
-    return (output, lse), (floats, rest, (output, lse), (first, pullback))
+    # Of many rotations the first is computed again as the others are; a window's own keys are most of it, and are not.
+    return (output, lse), (floats, rest, (output, lse), (first, pullback) if len(others) < 2 else None)
 
 
 def _attend_backward(ring: Ring, kept: Any, slopes: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-    floats, rest, whole, (first, pullback) = kept
-    others = ring.each(floats[0].shape[1])[1:]
+    floats, rest, whole, begun = kept
+    own, *others = ring.each(floats[0].shape[1])
+    first, pullback = jax.vjp(ring.part_of(own, rest), *floats) if begun is None else begun
     gradients = tuple(x.astype(_summed(x, others)) for x in pullback(_through(first, whole, slopes)))
     for place, rotation in enumerate(others):
         if place:
