@@ -2,10 +2,10 @@
 
 Command: python train.py configs/long_context.py --workdir runs/long_context --mesh.sequence 16
   That is a window over 131,072 bytes; configs/long_context.py:dense, :strided, :fixed and :lsh are the others, and :window_1m,
-  :dense_1m and so on the same over 1,048,576. Each needs as many devices along the sequence as fit its memory; lsh takes 16 at most.
+  :dense_1m and so on the same over 1,048,576. lsh takes 16 devices along the sequence at most, one for each head.
 Planning: python -m efficient_attn plan configs/long_context.py:lsh_1m --topology v5e:4x4 --mesh.sequence 16
-Hardware: 16 chips; by the compiler all five fit v5e at both lengths. Measured here: memory and operations of a step, as compiled
-  (docs/measurements.md, "A million tokens over a pod slice"). Not run: no loss is known.
+Hardware: 16 chips of v5e; strided_1m needs v5p. Measured here: what a step needs, by the compiler (docs/measurements.md, "A million
+  tokens over sixteen chips"). Not run: no loss is known.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from efficient_attn.models import LSH, DecoderConfig, Sparse
 from efficient_attn.precision import Precision
 from efficient_attn.training import AdamW, InverseSquareRoot, Schedule
 
-# Width and depth of the Reformer's largest model; heads of 64.
+# The width of the Reformer's model of images at twice its depth; heads of 64, as many as chips.
 _MODEL = DecoderConfig(
     depth=12,
     width=1024,

@@ -87,7 +87,7 @@ def check_causal(mechanism: Any) -> None:
 _WHOLE = (AdaptivelySparse, Synthesizer, AdaptiveSpan, Recurrent, Linformer)
 
 
-def check_sequence(mechanism: Mechanism, heads: int, model: int, sequence: int) -> None:
+def check_sequence(mechanism: Any, heads: int, model: int, sequence: int) -> None:
     """Raises where a sequence cannot be split over ``sequence`` devices of each of the ``model`` that share the heads.
 
     Raises:
