@@ -17,6 +17,7 @@ from efficient_attn.models.decoder_config import RECOMPUTED
 from efficient_attn.models.functional import count
 from efficient_attn.models.segment_decoder import limits_of
 from efficient_attn.nn.lsh_attention import Hashing
+from efficient_attn.nn.mechanisms import check_sequence
 from efficient_attn.patterns.local import looks_ahead
 from efficient_attn.reading import Windows, reading_of
 from efficient_attn.recipe import Predicting, Reading, Recipe
@@ -73,6 +74,7 @@ class Experiment(Recipe):
         for axis, (number, what) in parts.items():
             if number % getattr(self.mesh, axis):
                 raise ValueError(f"mesh.{axis} must divide the {number} {what}, got {getattr(self.mesh, axis)}")
+        check_sequence(self.model.attention, self.model.heads, self.mesh.model, self.mesh.sequence)
 
     @property
     def form(self) -> Functional[Any]:

@@ -1,6 +1,14 @@
-"""The one way in which this library constrains how an array lies on the devices."""
+"""How arrays lie on the devices: the one way in which this library constrains it, and the exchange of tokens for heads.
 
+Reference:
+  Jacobs et al., "DeepSpeed Ulysses: System Optimizations for Enabling Training of Extreme Long Sequence Transformer Models", 2023
+  (the exchange).
+"""
+
+import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AxisType
@@ -46,6 +54,67 @@ def fitting(spec: jax.P, shape: tuple[int, ...]) -> jax.P | None:
 def names(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
     """The mesh axes of one dimension of a spec."""
     return (axes,) if isinstance(axes, str) else axes or ()
+
+
+def over_heads(
+    function: Callable[..., jax.Array], *arrays: jax.Array, rows: Sequence[jax.Array] = (), weights: Sequence[Any] = ()
+) -> jax.Array:
+    """``function(*arrays, *rows, *weights)`` on each device's own batch rows and heads, of which none has to do with another.
+
+    Where the mesh shards the sequence, a device gives away its tokens of most heads for all tokens of a few, and gets its own
+    tokens of the result back: all-to-all there and back.
+
+    Args:
+      function: gives ``[B, T, N, ...]``.
+      arrays: ``[B, T, N, ...]``.
+      rows: ``[B, T]``, which each device has whole of its batch rows.
+      weights: trees of ``[N, ...]``.
+
+    Raises:
+      ValueError: if heads or tokens do not divide among the devices.
+
+    Cost: what ``function`` takes of its share of the heads; each array crosses the links once in each direction.
+    """
+    own = on_mesh(HEADS)
+    if own is None:
+        return function(*arrays, *rows, *weights)
+    batch, sequence, heads, _ = own
+    for x in arrays:
+        check_over_heads(x.shape)
+    to_heads = functools.partial(jax.lax.all_to_all, axis_name=sequence, split_axis=2, concat_axis=1, tiled=True)
+    to_tokens = functools.partial(jax.lax.all_to_all, axis_name=sequence, split_axis=1, concat_axis=2, tiled=True)
+
+    def exchanged(*given: Any) -> jax.Array:
+        whole = map(to_heads, given[: len(arrays)])
+        return to_tokens(function(*whole, *given[len(arrays) :]))
+
+    spread = jax.P((*names(heads), *names(sequence)) or None)
+    specs = (*(own for _ in arrays), *(jax.P(batch) for _ in rows), *(spread for _ in weights))
+    run = exchanged if sequence else function
+    return jax.shard_map(run, in_specs=specs, out_specs=own, check_vma=False)(*arrays, *rows, *weights)
+
+
+def check_over_heads(shape: tuple[int, ...]) -> None:
+    """Raises where the current mesh cannot deal out an array ``[B, T, N, ...]`` by tokens, and then by heads.
+
+    Raises:
+      ValueError: with the numbers that do not divide.
+    """
+    sizes = dict(jax.sharding.get_abstract_mesh().shape)
+    model, sequence = sizes.get("model", 1), sizes.get("sequence", 1)
+    if shape[1] % sequence:
+        raise ValueError(f"{shape[1]} tokens do not divide among {sequence} devices of mesh axis sequence")
+    if shape[2] % (model * sequence):
+        raise ValueError(
+            f"{shape[2]} heads, each with the whole sequence, do not divide among {model} * {sequence} devices of mesh axes "
+            "model and sequence"
+        )
+
+
+def sequence_devices(tokens: int) -> int:
+    """Devices over which the current mesh shards this many tokens; 1 where they do not divide."""
+    devices = dict(jax.sharding.get_abstract_mesh().shape).get("sequence", 1)
+    return devices if tokens % devices == 0 else 1
 
 
 def refuse_sharded_sequence(mechanism: str) -> None:

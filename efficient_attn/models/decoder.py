@@ -34,6 +34,7 @@ from efficient_attn.nn.routed_block import RoutedBlock, add_routed
 from efficient_attn.nn.stack import Stack
 from efficient_attn.nn.sublayer_stack import AnyCaches, SublayerStack
 from efficient_attn.nn.sublayers import Unit, sandwich_order
+from efficient_attn.sharding import STREAM, constrain, fitting
 
 
 def _stack(
@@ -144,7 +145,8 @@ class Decoder(nnx.Module):
         """The beginning of the residual stream, and the key of the stack."""
         self.config.check_context(tokens.shape[1])
         keys = (None, None) if key is None else jax.random.split(key)
-        return drop(self.embedding.shifted(tokens), self.config.dropout, keys[0]), keys[1]
+        x = drop(self.embedding.shifted(tokens), self.config.dropout, keys[0])
+        return constrain(x, fitting(STREAM, x.shape)), keys[1]
 
     def init_cache(self, batch: int, length: int) -> AnyCaches:
         """An empty cache for decoding up to ``length`` tokens: only slots that the patterns can still use."""

@@ -17,7 +17,7 @@ from efficient_attn.ops.positions import rotate
 from efficient_attn.patterns.algebra import Full, Pattern
 from efficient_attn.patterns.local import Causal
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import HEADS, on_mesh, refuse_sharded_sequence
+from efficient_attn.sharding import HEADS, check_over_heads, on_mesh, over_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,8 +164,13 @@ class LSHAttention(Attention):
         return hashed, hashed if self.rotary is None else rotate(hashed, positions, self.rotary), value
 
     def _buckets(self, hashed: jax.Array, key: jax.Array | None, given: Given) -> jax.Array:
+        """The buckets of each device's own tokens and heads."""
         rotations = self._rotations(key, hashed.shape[1]) if given.rotations is None else given.rotations
-        return lsh.hash_vectors(jax.lax.stop_gradient(hashed), rotations)
+        hashing = lsh.hash_vectors
+        if (own := on_mesh(HEADS)) is not None:
+            check_over_heads(hashed.shape)
+            hashing = jax.shard_map(hashing, in_specs=(own, jax.P(own[2])), out_specs=own, check_vma=False)
+        return hashing(jax.lax.stop_gradient(hashed), rotations)
 
     def _rotations(self, key: jax.Array | None, tokens: int) -> lsh.Rotations:
         rounds = self._rounds(key)
@@ -179,8 +184,10 @@ class LSHAttention(Attention):
     def _mix(
         self, query_key: jax.Array, value: jax.Array, buckets: jax.Array, causal: bool, given: Given
     ) -> Float[Array, "B T N H"]:
-        """LSH attention on every device's own batch rows and heads: no token of one row or head meets another's."""
-        refuse_sharded_sequence("LSH attention")
+        """LSH attention on every device's own batch rows and heads: no token of one row or head meets another's.
+
+        A sort takes whole sequences: where the mesh shards them, each device has them of its share of the heads.
+        """
         short = query_key.shape[1] <= self.hashing.chunk
         run = functools.partial(
             lsh.lsh_attention,
@@ -190,9 +197,5 @@ class LSHAttention(Attention):
             look_ahead=0 if short else self.hashing.look_ahead,
             causal=causal,
         )
-        mask = jnp.ones(query_key.shape[:2], bool) if given.key_mask is None else given.key_mask
-        call = lambda q, v, b, m: run(q, v, buckets=b, key_mask=m)  # noqa: E731
-        if (heads := on_mesh(HEADS)) is not None:
-            specs = (heads, heads, heads, jax.P(heads[0]))
-            call = jax.shard_map(call, in_specs=specs, out_specs=heads, check_vma=False)
-        return call(query_key, value, buckets, mask)
+        call = lambda q, v, b, m=None: run(q, v, buckets=b, key_mask=m)  # noqa: E731
+        return over_heads(call, query_key, value, buckets, rows=() if given.key_mask is None else (given.key_mask,))

@@ -81,3 +81,23 @@ def check_causal(mechanism: Any) -> None:
     if not isinstance(mechanism, Mechanism):
         reason = f": {NOT_CAUSAL}" if isinstance(mechanism, Linformer) else ""
         raise ValueError(f"{type(mechanism).__name__} is for an Encoder, not for a decoder{reason}")
+
+
+# Mechanisms whose tokens need more of the sequence than a device of a sharded one has.
+_WHOLE = (AdaptivelySparse, Synthesizer, AdaptiveSpan, Recurrent, Linformer)
+
+
+def check_sequence(mechanism: Any, heads: int, model: int, sequence: int) -> None:
+    """Raises where a sequence cannot be split over ``sequence`` devices of each of the ``model`` that share the heads.
+
+    Raises:
+      ValueError: with the field of the mesh, and the numbers.
+    """
+    name = type(mechanism).__name__
+    if sequence > 1 and isinstance(mechanism, _WHOLE):
+        raise ValueError(f"{name} needs whole sequences on every device: mesh.sequence must be 1, got {sequence}")
+    if sequence > 1 and isinstance(mechanism, LSH) and heads % (model * sequence):
+        raise ValueError(
+            f"{name} takes whole sequences, of a few heads on each device: mesh.model * mesh.sequence must divide the {heads} "
+            f"heads, got {model} * {sequence}"
+        )

@@ -21,6 +21,7 @@ from efficient_attn.nn.given import NOTHING, Given
 from efficient_attn.nn.stack import Caches, Stack
 from efficient_attn.ops.reversible import Branch, reversible_stack
 from efficient_attn.patterns.algebra import Pattern
+from efficient_attn.sharding import STREAM, constrain, fitting
 
 Streams = tuple[jax.Array, jax.Array]
 
@@ -100,7 +101,7 @@ def _attention(pattern: Pattern, dropout: float) -> Branch:
         (norm, attention, key), (mask, rotations) = parameters, shared
         own = None if key is None else jax.random.fold_in(key, 1)
         mixed, memo = attention.recalled(norm(x), pattern, own, Given(key_mask=mask, rotations=rotations), memo)
-        return drop(mixed, dropout, key), memo
+        return _lying(drop(mixed, dropout, key)), memo
 
     return branch
 
@@ -108,9 +109,14 @@ def _attention(pattern: Pattern, dropout: float) -> Branch:
 def _feedforward(dropout: float) -> Branch:
     def branch(parameters: Any, x: jax.Array, shared: Any, memo: None) -> tuple[jax.Array, None]:
         norm, feedforward, key = parameters
-        return drop(feedforward(norm(x)), dropout, key), None
+        return _lying(drop(feedforward(norm(x)), dropout, key)), None
 
     return branch
+
+
+def _lying(update: jax.Array) -> jax.Array:
+    """An update of a stream where the stream lies."""
+    return constrain(update, fitting(STREAM, update.shape))
 
 
 def _step(

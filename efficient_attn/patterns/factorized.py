@@ -43,6 +43,33 @@ class Strided(Pattern):
 
 
 @dataclasses.dataclass(frozen=True)
+class Columns(Pattern):
+    """Keys in the columns ``first .. end - 1`` of every run of ``stride``, for every query."""
+
+    stride: int
+    first: int
+    end: int
+
+    def allows(self, i: Positions, j: Positions) -> Flags:
+        return (j % self.stride >= self.first) & (j % self.stride < self.end) & (i == i)
+
+    def bounds(self, box: Box) -> tuple[Flags, Flags]:
+        lo, hi = box.keys()
+        return box.occupied() & self.some(lo, hi), box.occupied() & self.every(box.k_lo, box.k_hi)
+
+    def some(self, lo: Positions, hi: Positions) -> Flags:
+        """Whether the range holds a column: the last run that starts its columns by ``hi`` must end them past ``lo``."""
+        return (hi - self.first) // self.stride * self.stride + self.end - 1 >= lo
+
+    def every(self, lo: Positions, hi: Positions) -> Flags:
+        """Whether the range ``lo..hi`` holds columns only."""
+        if self.end - self.first == self.stride:
+            return lo == lo
+        residue = lo % self.stride
+        return (residue >= self.first) & (residue + (hi - lo) < self.end)
+
+
+@dataclasses.dataclass(frozen=True)
 class Fixed(Pattern):
     """A query sees its own run of ``stride`` positions, and the ``summary`` columns of every run.
 
@@ -74,33 +101,18 @@ class Fixed(Pattern):
         return self.stride - (self.group + 1) * self.summary, self.stride - self.group * self.summary
 
     def allows(self, i: Positions, j: Positions) -> Flags:
-        first, end = self.columns
-        residue = j % self.stride
-        return (i // self.stride == j // self.stride) | ((residue >= first) & (residue < end))
+        return (i // self.stride == j // self.stride) | Columns(self.stride, *self.columns).allows(i, j)
 
     def bounds(self, box: Box) -> tuple[Flags, Flags]:
-        k_lo, k_hi = box.keys()
-        may = Chunk(self.stride).bounds(box)[0] | (box.occupied() & self._some_summary(k_lo, k_hi))
+        columns = Columns(self.stride, *self.columns)
+        may = Chunk(self.stride).bounds(box)[0] | (box.occupied() & columns.some(*box.keys()))
         start = box.q_lo // self.stride * self.stride
         end = start + self.stride
         # Within one run of queries, the keys before and after that run must all be summary columns.
-        before = (box.k_lo >= start) | self._all_summary(box.k_lo, minimum(box.k_hi, start - 1))
-        after = (box.k_hi < end) | self._all_summary(maximum(box.k_lo, end), box.k_hi)
-        must = ((box.q_hi < end) & before & after) | self._all_summary(box.k_lo, box.k_hi)
+        before = (box.k_lo >= start) | columns.every(box.k_lo, minimum(box.k_hi, start - 1))
+        after = (box.k_hi < end) | columns.every(maximum(box.k_lo, end), box.k_hi)
+        must = ((box.q_hi < end) & before & after) | columns.every(box.k_lo, box.k_hi)
         return may, box.occupied() & must
-
-    def _some_summary(self, lo: Positions, hi: Positions) -> Flags:
-        """Whether the range holds a summary column: the last run that starts its columns by ``hi`` must end them past ``lo``."""
-        first, end = self.columns
-        return (hi - first) // self.stride * self.stride + end - 1 >= lo
-
-    def _all_summary(self, lo: Positions, hi: Positions) -> Flags:
-        """Whether the range ``lo..hi`` holds summary columns only."""
-        first, end = self.columns
-        if end - first == self.stride:
-            return lo == lo
-        residue = lo % self.stride
-        return (residue >= first) & (residue + (hi - lo) < end)
 
 
 def fixed_heads(*, heads: int, stride: int, summary: int, groups: int) -> PerHead:

@@ -16,8 +16,9 @@ import math
 
 from efficient_attn.patterns.algebra import And, Full, Not, Or, Pattern
 from efficient_attn.patterns.box import Box, Flags, Positions
-from efficient_attn.patterns.factorized import Fixed, Strided
+from efficient_attn.patterns.factorized import Columns, Fixed, Strided
 from efficient_attn.patterns.local import Causal, Chunk, Dilated, Window
+from efficient_attn.patterns.shifted import Shifted
 
 # Unions of more parts than this are left whole: every part costs a pass over the queries.
 _MOST_TERMS = 8
@@ -49,18 +50,6 @@ class Part:
         if self.columns is not None:
             return length, runs * (self.columns[1] - self.columns[0])
         return runs, runs
-
-
-@dataclasses.dataclass(frozen=True)
-class Columns(Pattern):
-    """Keys in the columns ``first .. end - 1`` of every run of ``stride``."""
-
-    stride: int
-    first: int
-    end: int
-
-    def allows(self, i: Positions, j: Positions) -> Flags:
-        return (j % self.stride >= self.first) & (j % self.stride < self.end) & (i == i)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,4 +211,7 @@ def _fold_leaf(leaf: Pattern, stride: int) -> Pattern | None:
             return Window(left // (stride // dilation), right // (stride // dilation))
         case Chunk(size) if size % stride == 0:
             return Chunk(size // stride)
+        case Shifted(part, queries, keys) if queries % stride == 0 and keys % stride == 0:
+            part = _fold_leaf(part, stride)
+            return None if part is None else Shifted(part, queries // stride, keys // stride)
     return None

@@ -5,7 +5,7 @@ import functools
 
 from efficient_attn.patterns.algebra import And, Full, Not, OffsetStrip, Or, Pattern, PerHead
 from efficient_attn.patterns.box import Box, Flags, Positions
-from efficient_attn.patterns.factorized import Fixed, Strided
+from efficient_attn.patterns.factorized import Columns, Fixed, Strided
 from efficient_attn.patterns.local import Chunk, Dilated, NearChunks
 
 
@@ -65,7 +65,14 @@ def _simplified(pattern: Pattern, box: Box) -> Pattern:
         return _joined(Or, [part for part in pattern.parts if part.bounds(box)[0]], box)
     if isinstance(pattern, Not):
         return ~_simplified(pattern.part, box)
+    if isinstance(pattern, Fixed) and _apart(pattern.stride, box):
+        return _moved(Columns(pattern.stride, *pattern.columns), box.q_lo, box.k_lo)
     return _moved(pattern, box.q_lo, box.k_lo)
+
+
+def _apart(size: int, box: Box) -> bool:
+    """Whether no run of ``size`` positions has both queries and keys."""
+    return box.q_lo // size > box.k_hi // size or box.q_hi // size < box.k_lo // size
 
 
 def _joined(node: type, parts: list[Pattern], box: Box) -> Pattern:
@@ -76,6 +83,9 @@ def _moved(pattern: Pattern, queries: int, keys: int) -> Pattern:
     """``Shifted`` by the least that does the same."""
     if isinstance(pattern, Strided) and (queries - keys) % pattern.stride == 0:
         return pattern
+    if isinstance(pattern, Columns):
+        # Queries do not matter, and keys by their place in a run alone.
+        queries, keys = 0, keys % pattern.stride
     period = _period(pattern)
     common = min(queries, keys) // period * period if period else 0
     queries, keys = queries - common, keys - common

@@ -28,6 +28,7 @@ _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _WHILE = re.compile(r" while\(.*condition=%?([\w.\-]+)")
 _KNOWN = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _LIMIT = re.compile(r" s32\[\]\S* constant\((\d+)\)")
+_CHANNEL = re.compile(r" channel_id=(\d+)")
 _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\(")
 
 
@@ -46,9 +47,10 @@ def collectives(text: str) -> Mapping[str, Sent]:
     bodies = _computations(text)
     entry = next(name for name, (is_entry, _) in bodies.items() if is_entry)
     found: dict[str, Sent] = {}
+    apart = _started(bodies)
     for name, times in _times(bodies, entry).items():
         for line in bodies[name][1]:
-            if match := _COLLECTIVE.search(line):
+            if (match := _COLLECTIVE.search(line)) and apart.get(_channel(line), name) == name:
                 shapes, kind, started = match.groups()
                 # The result of a start holds the operand beside what comes of it.
                 size = max(_sizes(shapes)) if started else sum(_sizes(shapes))
@@ -57,6 +59,20 @@ def collectives(text: str) -> Mapping[str, Sent]:
             elif "calls=%all-reduce-scatter" in line:
                 found["reduce-scatter"] = _add(found.get("reduce-scatter"), times, sum(_sizes(line.split("(")[0])))
     return found
+
+
+def _started(bodies: Mapping[str, tuple[bool, list[str]]]) -> Mapping[str, str]:
+    """Where each collective begins that a TPU does a piece at a time, beside computations of which each has it in its text."""
+    begins = {}
+    for name, (_, lines) in bodies.items():
+        if any('custom_call_target="AsyncCollectiveStart"' in line for line in lines):
+            begins |= {_channel(line): name for line in lines if _COLLECTIVE.search(line)}
+    return begins
+
+
+def _channel(line: str) -> str:
+    found = _CHANNEL.search(line)
+    return found[1] if found else ""
 
 
 def _add(before: Sent | None, times: int, size: int) -> Sent:

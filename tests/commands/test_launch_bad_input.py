@@ -24,6 +24,7 @@ def names(tmp_path_factory):
         "broken": "CONFIG = (\n",
         "empty_text": good.replace("text.txt", "empty.txt"),
         "no_text": good.replace("text.txt", "absent.txt"),
+        "synthesized": re.sub(r"Sparse\(.*?\)\",\)\)", "Synthesizer(length=32)", good).replace("Sparse", "Synthesizer"),
         "hashed": re.sub(r"Sparse\(.*?\)\",\)\)", "LSH(chunk=8)", good).replace("Sparse", "LSH"),
         "tfds": good.replace("TextFiles", "TFDSText").replace("path=", 'name="lm1b", data_dir='),
     }
@@ -64,8 +65,16 @@ CASES = {
         "mesh.sequence must divide the 32 tokens of the context, got 3",
     ),
     "a sequence that a mechanism needs whole": (
-        training("--mesh.sequence 2", "hashed"),
-        "LSH attention needs whole sequences on every device, and the mesh shards them over 2: use sequence=1",
+        training("--mesh.sequence 2", "synthesized"),
+        "Synthesizer needs whole sequences on every device: mesh.sequence must be 1, got 2",
+    ),
+    "heads over the mesh of a sequence": (
+        training("--mesh.sequence 4", "hashed"),
+        "mesh.model * mesh.sequence must divide the 2 heads, got 1 * 4",
+    ),
+    "a sequence that an evaluation needs whole": (
+        "eval {synthesized} --workdir {run} --mesh.sequence 2",
+        "mesh.sequence must be 1, got 2",
     ),
     "a start without a run": (training("--start {absent}"), "has no checkpoints: train first"),
     "a start of another size": (
@@ -186,7 +195,7 @@ def test_a_bad_request_is_refused_in_one_line(name, names, capsys):
 
 def test_a_refused_run_does_not_claim_its_workdir(names, tmp_path, capsys):
     workdir = tmp_path / "run"
-    bad = {"config": ("--accumulation 3", "--log-every -2", "--mesh.data 7"), "hashed": ("--mesh.sequence 2",)}
+    bad = {"config": ("--accumulation 3", "--log-every -2", "--mesh.data 7"), "hashed": ("--mesh.sequence 4",)}
     for config, each in bad.items():
         for flags in each:
             refused(f"train {{{config}}} --workdir {workdir} {flags}", names, capsys)

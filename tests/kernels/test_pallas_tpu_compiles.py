@@ -138,3 +138,19 @@ def test_a_sharded_sequence_passes_the_compiler():
     assert len(re.findall(r"collective-permute(?:-start)?\(", text)) == 6
     # Forward, forward again and two kernels backward over the neighbour's keys; over its own, one forward and two backward.
     assert text.count("tpu_custom_call") == 7
+
+
+def test_the_results_of_a_ring_are_not_kept():
+    """Sixteen chips with as many tokens each as four: what they compute grows, and not what they hold."""
+
+    def temporaries(topology):
+        devices = topologies.get_topology_desc(topology, platform="tpu").devices
+        mesh = jax.sharding.Mesh(np.array(devices), ("sequence",))
+        spec = jax.P(None, "sequence")
+        call, split = functools.partial(attend, pattern=P.Causal(), query_spec=spec), jax.NamedSharding(mesh, spec)
+        with jax.set_mesh(mesh):
+            given = arrays(1, 8192 * len(devices), 4, 128)
+            program = jax.jit(gradient(call), in_shardings=split, out_shardings=split).lower(*given).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    assert temporaries("v5e:4x4") <= 1.3 * temporaries("v5e:2x2")

@@ -12,6 +12,7 @@ from jax.sharding import AxisType
 from efficient_attn import attend
 from efficient_attn import patterns as P
 from efficient_attn.kernels.rotations import rotations
+from efficient_attn.patterns.factorized import Columns
 
 LENGTH = 64
 WINDOW = P.Causal() & P.Window(left=5)
@@ -119,6 +120,9 @@ def test_each_device_sends_the_keys_that_are_seen():
     assert (first.turn, first.keys, second.turn, second.keys) == (1, 1024, 2, 128)
     assert second.pairs == ((0, 2),)
     assert len(rotations((P.Causal(),), 64, 128)[5].patterns) == 1
+    # Summary columns reach over nearly all of a shard, which is sent whole, and look the same from every other one.
+    fixed = rotations((P.Causal() & P.Fixed(stride=256, summary=8),), 8, 1024)[1:]
+    assert {(r.keys, r.patterns) for r in fixed} == {(1024, (Columns(256, 248, 256),))}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import AxisType
 
 from efficient_attn import patterns as P
 from efficient_attn.models import LSH, DecoderConfig
@@ -63,6 +64,41 @@ def test_buckets_recalled_are_not_hashed_again():
     chex.assert_shape(buckets, (2, LENGTH, HEADS, 2))
     again, same = layer.recalled(X, P.Causal(), jax.random.key(6), Given(), buckets)
     chex.assert_trees_all_close((output, buckets), (again, same), atol=1e-6)
+
+
+def on_devices(layer, x, given, shape=None):
+    """Output, buckets and gradients over a mesh of rows, tokens and heads, or on one device; and the program."""
+
+    def loss(layer, x, given):
+        output, buckets = layer.recalled(x, P.Causal(), None, given, None)
+        return jnp.sin(output).sum(), (output, buckets)
+
+    run = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+    if shape is None:
+        return run(layer, x, given), ""
+    mesh = jax.make_mesh(shape, ("data", "sequence", "model"), axis_types=(AxisType.Auto,) * 3)
+    with jax.set_mesh(mesh):
+        x = jax.device_put(x, jax.NamedSharding(mesh, jax.P("data", "sequence")))
+        compiled = run.lower(layer, x, given).compile()
+        return compiled(layer, x, given), compiled.as_text()
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 1), pytest.param((2, 2, 2), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("masked", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_sharded_sequence_is_exchanged_for_heads(shape, masked):
+    init, hashing = Initialization("unit", 1), Hashing(chunk=4, buckets=(4,), rounds=2)
+    layer = LSHAttention(
+        WIDTH, 4, 4, 24, init, Precision(), hashing=hashing, rotary=50.0, value_width=12, rngs=nnx.Rngs(0)
+    )
+    x = jax.random.normal(jax.random.key(2), (2, 24, WIDTH))
+    given = Given(key_mask=jnp.arange(24) < jnp.array([[24], [17]]) if masked else None)
+    one, _ = on_devices(layer, x, given)
+    eight, text = on_devices(layer, x, given, shape)
+    np.testing.assert_array_equal(eight[1][1], one[1][1])
+    chex.assert_trees_all_close(eight, one, rtol=1e-5, atol=1e-5)
+    # Queries, values and buckets to the heads and the result back; of the backward pass no more than again, and the gradients.
+    assert 4 <= text.count(" all-to-all(") <= 10
+    assert masked or "all-gather" not in text
 
 
 @pytest.mark.parametrize("rotary", [None, 50.0])

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.sharding import AxisType
 
 from efficient_attn.nn.stretches import over_stretches
 
@@ -30,3 +31,18 @@ def test_memory_is_that_of_a_stretch():
         return jax.jit(jax.grad(lambda x: (loss(x) ** 2).sum())).lower(x).compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(256) < temporaries(None) / 4
+
+
+def test_stretches_of_a_sharded_text_are_cut_on_each_device():
+    mesh = jax.make_mesh((2, 4), ("data", "sequence"), axis_types=(AxisType.Auto,) * 2)
+    x, y = jax.random.normal(jax.random.key(1), (2, 44, 5)), jnp.linspace(0.0, 1.0, 88).reshape(2, 44)
+    run = jax.jit(jax.value_and_grad(lambda x, y: (over_stretches(network, 4, x, y, None) ** 2).sum()))
+    one = run(x, y)
+    with jax.set_mesh(mesh):
+        lying = jax.device_put((x, y), jax.NamedSharding(mesh, jax.P("data", "sequence")))
+        compiled = run.lower(*lying).compile()
+        chex.assert_trees_all_close(compiled(*lying), one, rtol=1e-5, atol=1e-6)
+    # The sum alone is sent.
+    text = compiled.as_text()
+    assert "all-reduce(" in text
+    assert not any(f"{kind}(" in text for kind in ("all-gather", "all-to-all", "collective-permute"))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from efficient_attn import patterns as P
+from efficient_attn.patterns.factorized import Columns
 from efficient_attn.patterns.layout import layout, pairs_in_live_blocks
+from efficient_attn.patterns.shifted import Shifted
 
 pytestmark = pytest.mark.fast
 
@@ -21,6 +23,8 @@ SPLIT = {
     "fixed": P.Causal() & P.Fixed(stride=64, summary=4),
     "fixed, second group": P.Causal() & P.Fixed(stride=60, summary=4, group=1),
     "fixed both ways": P.Fixed(stride=64, summary=4),
+    "strided between shards": Shifted(P.Window(left=31), 64, 0) | P.Strided(32),
+    "columns": Columns(64, 60, 64),
     "fixed and window": P.Causal() & (P.Fixed(stride=64, summary=4) | P.Window(left=20)),
 }
 WHOLE = {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from efficient_attn import patterns as P
+from efficient_attn.patterns.factorized import Columns
 from efficient_attn.patterns.shifted import Shifted, within
 
 pytestmark = pytest.mark.fast
@@ -14,6 +15,8 @@ PATTERNS = {
     "strided": P.Causal() & (P.Window(left=7) | P.Strided(8)),
     "strided apart": P.Causal() & P.Strided(5),
     "fixed": P.Causal() & P.Fixed(stride=8, summary=2),
+    "fixed apart": P.Fixed(stride=7, summary=2, group=1),
+    "columns": Columns(5, 1, 3),
     "chunks": P.NearChunks(6, left=1, right=1),
     "ring of chunks": P.NearChunks(6, left=1, ring=8),
     "not": ~(P.Causal() & P.Chunk(12)),
@@ -51,4 +54,9 @@ def test_members_that_decide_nothing_are_left_out():
     assert within(near, (32, 16), (16, 16)) == within(near, (16, 16), (0, 16)) == Shifted(P.Window(left=9), 16, 0)
     assert within(PATTERNS["strided"], (32, 16), (0, 16)) == P.Strided(8)
     assert within(PATTERNS["fixed"], (32, 16), (32, 16)) == PATTERNS["fixed"]
-    assert within(PATTERNS["fixed"], (32, 16), (16, 16)) == within(PATTERNS["fixed"], (48, 16), (32, 16))
+    assert (
+        within(PATTERNS["fixed"], (32, 16), (16, 16))
+        == within(PATTERNS["fixed"], (48, 16), (0, 16))
+        == Columns(8, 6, 8)
+    )
+    assert within(P.Fixed(stride=8, summary=2), (32, 16), (20, 16)) == Shifted(P.Fixed(stride=8, summary=2), 16, 4)

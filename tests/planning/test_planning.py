@@ -58,6 +58,30 @@ def test_collectives_of_a_loop():
     assert collectives(text) == {"all-reduce": Sent(9, 9 * 2 * 5 * 4), "collective-permute": Sent(1, 2 * 5 * 4)}
 
 
+# A collective that a TPU does a piece at a time beside computations, in whose text it is again.
+_IN_PIECES = """
+%begun {
+  %gathered.1 = s32[1,64]{1,0} all-gather(%p.1), channel_id=3, dimensions={1}
+  ROOT %all = (s32[1,64]{1,0}, u32[]) custom-call(%gathered.1), custom_call_target="AsyncCollectiveStart"
+}
+
+%beside {
+  %gathered.2 = s32[1,64]{1,0} all-gather(%p.2), channel_id=3, dimensions={1}
+}
+
+ENTRY %main {
+  %a = (s32[1,64]{1,0}, u32[]) fusion(%x), calls=%begun
+  %b = s32[1,64]{1,0} fusion(%a), calls=%beside
+  %c = f32[5]{0} all-gather(%y), channel_id=4, dimensions={0}
+}
+"""
+
+
+@pytest.mark.fast
+def test_a_collective_in_pieces_is_one():
+    assert collectives(_IN_PIECES) == {"all-gather": Sent(2, 4 * 64 + 4 * 5)}
+
+
 @pytest.mark.fast
 def test_remedies_are_tried_together():
     config = dataclasses.replace(load_config(str(ROOT / "configs/quickstart.py")), batch_size=4)
