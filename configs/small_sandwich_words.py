@@ -6,7 +6,8 @@ Command: python train.py configs/small_sandwich_words.py --workdir runs/small_sa
   others, in workdirs of their own.
   python -m efficient_attn compare runs/* then prints a table and draws the curves.
 Data: the excerpt of Wikipedia that the gensim package ships, its 20,000 most frequent words; it is XML, and a word may be a tag.
-Hardware: 2 CPU cores, minutes each. Measured here: not run.
+Hardware: 2 CPU cores, a minute or two each. Measured, perplexity of the validation split: 161.7 in turn (164.1 +- 2.4 over
+  five seeds), 162.4 to 168.1 for k=1 to 7; docs/measurements.md has random orders too.
 """
 
 import dataclasses
