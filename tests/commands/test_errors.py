@@ -100,7 +100,7 @@ def test_help_lists_every_command(arguments, capsys):
     [
         ("shwo", "did you mean show?"),
         ("result", "did you mean results?"),
-        ("zzz", "the commands are show, sample, tokenizer, translate, params"),
+        ("zzz", "the commands are show, sample, tokenizer, crops, translate, params"),
     ],
 )
 def test_an_unknown_command_is_refused_with_a_hint(typed, hint, capsys):

@@ -158,7 +158,10 @@ def test_mpnet():
     assert parts["relative"] == 32 * 12
     encoder = parts["embedding"] + parts["stack"] + parts["relative"]
     assert [round(n / 1e6, 2) for n in (encoder, parts["pooler"], parts["head"])] == [108.90, 0.59, 0.62]
-    assert parameters(config)["parameters"] == 12 * layer + 384 + (257 + 512 + 2) * width + width**2 + 3 * width + 257
+    assert (
+        parameters(config)["parameters"]
+        == 12 * layer + 384 + (30_527 + 512 + 2) * width + width**2 + 3 * width + 30_527
+    )
 
 
 # Rows of the Linformer's table 2: tokens, slots, and how many projections there are.
