@@ -72,7 +72,8 @@ class DecoderConfig:
     ff_dropout: float = 0.0
     """Probability of dropping a feature of the feed-forward's hidden layer."""
     remat: Remat = "none"
-    """What the backward pass recomputes; a reversible stack rebuilds all."""
+    """What the backward pass recomputes: nothing, whole blocks, or all but matrix ``"products"``, which ``"offloaded"`` keeps in
+    the memory of the host; a reversible stack rebuilds all."""
     ff_stretch: int | None = None
     """Tokens whose feed-forward is computed at a time; None: all. It is recomputed in the backward pass."""
     logits_stretch: int | None = None

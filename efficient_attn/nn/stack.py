@@ -17,10 +17,15 @@ from efficient_attn.nn.block import Block, Residual
 from efficient_attn.nn.cache import AnyCache, of_layer
 from efficient_attn.patterns.algebra import Pattern
 
-Remat = Literal["none", "block", "products"]
+Remat = Literal["none", "block", "products", "offloaded"]
 
-# What a backward pass recomputes: nothing, whole blocks, or all but matrix products.
-_POLICIES = {"block": None, "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+# What a backward pass recomputes: nothing, whole blocks, or all but matrix products; these wait in the memory of the device, or in
+# that of its host.
+_POLICIES = {
+    "block": None,
+    "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "offloaded": jax.checkpoint_policies.offload_dot_with_no_batch_dims("device", "pinned_host"),
+}
 
 
 class Stack(nnx.Module):

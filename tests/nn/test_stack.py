@@ -67,7 +67,7 @@ def test_recomputation_changes_no_gradient(depth):
 
     none = gradient("none")
     chex.assert_tree_all_finite(none)
-    for remat in ("block", "products"):
+    for remat in ("block", "products", "offloaded"):
         chex.assert_trees_all_close(none, gradient(remat), atol=1e-5, rtol=1e-5)
 
 
