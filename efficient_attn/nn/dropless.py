@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efficient_attn.ops import routing
-from efficient_attn.sharding import ROWS, fitting, names
+from efficient_attn.sharding import fitting, names
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -25,6 +25,7 @@ def through_experts(
     expand: Float[Array, "E D F"],
     contract: Float[Array, "E F D"],
     activation: Activation,
+    spec: jax.P | None = None,
 ) -> Float[Array, "G S D"]:
     """What the experts that tokens choose make of them, each times its gate, summed.
 
@@ -34,15 +35,16 @@ def through_experts(
       expand: each expert's first matrix.
       contract: its second one.
       activation: between the two.
+      spec: how the groups lie on the mesh; None: whole on every device.
 
     Cost: for each wanted choice ``4 D F`` operations; memory for ``k G S + E C`` rows of ``D`` and of ``F``, in blocks of ``C``.
     ``G`` counts the groups of all devices along the mesh's ``expert`` axis, and ``E`` the experts of one of them.
     """
-    x, rows = x.astype(expand.dtype), fitting(jax.P(ROWS), x.shape)
+    x = x.astype(expand.dtype)
     matrices = fitting(_EXPAND, expand.shape), fitting(_CONTRACT, contract.shape)
     if jax.sharding.get_abstract_mesh().empty:
         return _by_own(x, choices, expand, contract, activation)
-    gathered, (held, _, summed) = tuple(axis for axis in _axes(rows)[0] if axis == "expert"), _axes(matrices[0])
+    gathered, (held, _, summed) = tuple(axis for axis in _axes(spec)[0] if axis == "expert"), _axes(matrices[0])
 
     def on_each(x: jax.Array, choices: routing.Choices, expand: jax.Array, contract: jax.Array) -> jax.Array:
         if held and gathered:
@@ -55,7 +57,7 @@ def through_experts(
         return jax.lax.psum(y, summed if gathered else (*summed, *held))
 
     # The compiler splits no kernel, and would sort the tokens of all devices together.
-    specs = [jax.P() if spec is None else spec for spec in (rows, rows, *matrices)]
+    specs = [jax.P() if lies is None else lies for lies in (spec, spec, *matrices)]
     return jax.shard_map(on_each, in_specs=tuple(specs), out_specs=specs[0], check_vma=False)(
         x, choices, expand, contract
     )

@@ -4,7 +4,8 @@
 
 Tokens are routed in groups that never leave their row of the batch, so that neither microbatches nor the mesh change a group. Where
 the mesh has an ``expert`` axis, each of its devices holds some experts, and rows travel there and back by all-to-all, or as
-``nn.dropless`` says where experts have no capacity.
+``nn.dropless`` says where experts have no capacity. Where it shards the sequence, a device routes groups of its own tokens, if a
+row has whole ones for each.
 
 Where we differ from released code: without a key, as in evaluation and sampling, every second choice is kept.
 
@@ -25,14 +26,15 @@ from jaxtyping import Array, Bool, Float
 
 from efficient_attn.nn.dropless import through_experts
 from efficient_attn.nn.feedforward import ACTIVATIONS, Activation
+from efficient_attn.nn.groups import Groups, to_experts, to_groups
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops import routing
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.precision import Precision
-from efficient_attn.sharding import ROWS, constrain, fitting
+from efficient_attn.sharding import constrain, fitting
 
-# How groups lie before and after the rows are sent to their experts: [G S D] and [G E C D]; and the experts' matrices.
-_GROUPS, _EXPERTS, _WEIGHTS = jax.P(ROWS), jax.P("data", "expert"), jax.P("expert")
+# How the experts' matrices lie.
+_WEIGHTS = jax.P("expert")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,10 +99,9 @@ class Experts:
             raise ValueError(f"no layer of {depth} is a mixture where every={self.every}")
         return depth // self.every
 
-    def groups(self, tokens: int) -> tuple[int, int]:
-        """Groups of a row of ``tokens``, and the tokens of each; the last may end in padding."""
-        size = min(self.group, tokens)
-        return -(-tokens // size), size
+    def group_size(self, tokens: int) -> int:
+        """Tokens of each group of a row of ``tokens``."""
+        return min(self.group, tokens)
 
     def room(self, size: int) -> int:
         """Tokens that an expert takes of a group of ``size``: never more than there are, whatever the rule rounds up to."""
@@ -198,23 +199,27 @@ class MoE(nnx.Module):
           valid: False of padding, which is not routed; None: there is none.
           key: randomness of second choices; None keeps all.
         """
-        batch, tokens, _ = x.shape
-        groups, size = self.experts.groups(tokens)
-        padding = ((0, 0), (0, groups * size - tokens))
-        known = jnp.ones((batch, tokens), bool) if valid is None else valid
-        known = jnp.pad(known, padding).reshape(-1, size)
-        x = jnp.pad(x, (*padding, (0, 0))).reshape(-1, size, x.shape[-1])
-        x = constrain(x, fitting(_GROUPS, x.shape))
-        y, seen = self._grouped(x, known, key)
-        return y.reshape(batch, groups * size, -1)[:, :tokens], seen
+        groups = Groups(*x.shape[:2], self.experts.group_size(x.shape[1]))
+        known = jnp.ones(x.shape[:2], bool) if valid is None else valid
+        # Drawn by place in the batch: in which order a mesh lays groups makes no difference.
+        drawn = None if key is None else jax.random.uniform(key, (groups.batch, groups.of_a_row * groups.size))
+        given = x, known, *(() if drawn is None else (drawn,))
+        y, seen = self._grouped(groups.spec, *map(groups.split, given))
+        return groups.join(y), seen
 
-    def _grouped(self, x: Float[Array, "G S D"], valid: Bool[Array, "G S"], key: jax.Array | None):
-        """``routed`` on groups."""
+    def _grouped(
+        self,
+        spec: jax.P | None,
+        x: Float[Array, "G S D"],
+        valid: Bool[Array, "G S"],
+        drawn: Float[Array, "G S"] | None = None,
+    ) -> tuple[Float[Array, "G S D"], Routed]:
+        """``routed`` on groups that lie as ``spec`` says."""
         # In bfloat16 close choices would tie.
         logits = jnp.matmul(x.astype(jnp.float32), self.router[...], precision="highest")
-        choices = self._choose(logits, valid, key)
+        choices = self._choose(logits, valid, drawn)
         through = self._of_all if self.experts.capacity == "dropless" else self._with_room
-        y, dropped = through(x, choices)
+        y, dropped = through(spec, x, choices)
         first = jax.nn.one_hot(choices.expert[..., 0], self.experts.number) * choices.wanted[..., :1]
         return y, Routed(
             choices.auxiliary.sum(),
@@ -223,36 +228,39 @@ class MoE(nnx.Module):
             dropped.astype(jnp.float32),
         )
 
-    def _with_room(self, x: Float[Array, "G S D"], choices: routing.Choices) -> tuple[jax.Array, jax.Array]:
+    def _with_room(
+        self, spec: jax.P | None, x: Float[Array, "G S D"], choices: routing.Choices
+    ) -> tuple[jax.Array, jax.Array]:
         """What experts with a capacity make of the tokens, and how many choices they had no room for."""
         number, room = self.experts.number, self.experts.room(x.shape[1])
         places = routing.place_by_sorting(choices, number, room)
         send = functools.partial(routing.dispatch, experts=number, capacity=room)
-        rows = _by_group(send, x.shape)(x, choices, places)
-        rows = constrain(rows, fitting(_EXPERTS, rows.shape))
-        rows = self.contract(ACTIVATIONS[self.activation](self.expand(rows)))
-        rows = constrain(rows, fitting(_EXPERTS, rows.shape))
-        rows = constrain(rows, fitting(_GROUPS, rows.shape))
-        return _by_group(routing.combine, x.shape)(rows, choices, places), jnp.sum(choices.wanted & ~places.kept)
+        rows = to_experts(_by_group(send, spec)(x, choices, places))
+        rows = to_groups(self.contract(ACTIVATIONS[self.activation](self.expand(rows))))
+        return _by_group(routing.combine, spec)(rows, choices, places), jnp.sum(choices.wanted & ~places.kept)
 
-    def _of_all(self, x: Float[Array, "G S D"], choices: routing.Choices) -> tuple[jax.Array, jax.Array]:
+    def _of_all(
+        self, spec: jax.P | None, x: Float[Array, "G S D"], choices: routing.Choices
+    ) -> tuple[jax.Array, jax.Array]:
         """What experts make of all tokens that ask for them, and 0, the choices dropped."""
-        y = through_experts(x, choices, self.expand.matrices, self.contract.matrices, ACTIVATIONS[self.activation])
-        return y, jnp.zeros(())
+        matrices = self.expand.matrices, self.contract.matrices
+        return through_experts(x, choices, *matrices, ACTIVATIONS[self.activation], spec), jnp.zeros(())
 
-    def _choose(self, logits: Float[Array, "G S E"], valid: Bool[Array, "G S"], key) -> routing.Choices:
+    def _choose(
+        self, logits: Float[Array, "G S E"], valid: Bool[Array, "G S"], drawn: Float[Array, "G S"] | None
+    ) -> routing.Choices:
         """What the router asks for."""
         if self.experts.router == "switch":
             return routing.switch(logits, valid=valid)
-        return routing.top2(logits, valid=valid, key=key)
+        choices = routing.top2(logits, valid=valid)
+        return choices if drawn is None else routing.thinned(choices, drawn)
 
 
-def _by_group(function: Callable[..., jax.Array], shape: tuple[int, ...]) -> Callable[..., jax.Array]:
+def _by_group(function: Callable[..., jax.Array], spec: jax.P | None) -> Callable[..., jax.Array]:
     """``function`` of three arguments whose arrays all begin with the axis of groups, on each device's groups alone.
 
     Left to itself the compiler adds up the gradients of a gather over all devices, as though each had touched every group.
     """
-    spec = fitting(_GROUPS, shape)
     if spec is None:
         return function
     return jax.shard_map(function, in_specs=(spec, spec, spec), out_specs=spec, check_vma=False)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from efficient_attn.nn.groups import Groups
 from efficient_attn.nn.moe import Experts, Routed
 
 
@@ -39,7 +40,7 @@ class RoutingTerms:
           valid: False of padding.
         """
         rows, tokens = valid.shape
-        groups = jnp.float32(rows * self.experts.groups(tokens)[0])
+        groups = jnp.float32(Groups(rows, tokens, self.experts.group_size(tokens)).number)
         first = jnp.sum(valid, dtype=jnp.float32) * self.layers
         each = jnp.full(self.experts.number, first)
         return self._named({"auxiliary": groups, "z": groups, "dropped": first * self.experts.choices, "load": each})

@@ -37,6 +37,7 @@ from efficient_attn.ops.routing.capacity import capacity as capacity
 from efficient_attn.ops.routing.choices import Choices as Choices
 from efficient_attn.ops.routing.choices import router_z_loss as router_z_loss
 from efficient_attn.ops.routing.choices import switch as switch
+from efficient_attn.ops.routing.choices import thinned as thinned
 from efficient_attn.ops.routing.choices import top2 as top2
 from efficient_attn.ops.routing.dispatch import combine as combine
 from efficient_attn.ops.routing.dispatch import dispatch as dispatch

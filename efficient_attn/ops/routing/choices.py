@@ -59,11 +59,20 @@ def top2(
     expert = jnp.stack([first, jnp.argmax(others, axis=-1)], axis=-1)
     chosen = jnp.take_along_axis(gates, expert, axis=-1)
     gate = chosen / (chosen.sum(-1, keepdims=True) + 1e-9)
-    wanted = _wanted(expert, valid)
-    if key is not None:
-        drawn = jax.random.uniform(key, first.shape) < gate[..., 1] / threshold
-        wanted = wanted & jnp.stack([jnp.ones_like(drawn), drawn], axis=-1)
-    return Choices(expert, gate, wanted, _balance(gates, first, valid))
+    choices = Choices(expert, gate, _wanted(expert, valid), _balance(gates, first, valid))
+    return choices if key is None else thinned(choices, jax.random.uniform(key, first.shape), threshold)
+
+
+def thinned(choices: Choices, drawn: Float[Array, "G S"], threshold: float = 0.5) -> Choices:
+    """Top-2 choices of which weak second ones are given up.
+
+    Args:
+      choices: of ``top2`` without a key.
+      drawn: a uniform number for each token, which keeps its second choice where that is less than ``g_2 / threshold``.
+      threshold: as of ``top2``.
+    """
+    stays = drawn < choices.gate[..., 1] / threshold
+    return choices._replace(wanted=choices.wanted & jnp.stack([jnp.ones_like(stays), stays], axis=-1))
 
 
 def switch(logits: Float[Array, "G S E"], *, valid: Bool[Array, "G S"] | None = None) -> Choices:
