@@ -102,10 +102,10 @@ def dropping(rate: float, key: jax.Array | None) -> dict[str, Any]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Keys and values of tokens that others ask."""
+    """Keys and values of tokens that others ask, those of all heads in one axis, as in a ``Cache``."""
 
-    key: Float[Array, "*layers B S K H"]
-    value: Float[Array, "*layers B S K Hv"]
+    key: Float[Array, "*layers B S KH"]
+    value: Float[Array, "*layers B S KHv"]
 
 
 class SelfAttention(Attention):
@@ -192,7 +192,7 @@ class SelfAttention(Attention):
 
     def remembered(self, seen: Float[Array, "B S D"]) -> Memory:
         """Keys and values of other tokens, for ``recall``."""
-        return Memory(split_heads(self.key(seen), self.key_heads), split_heads(self.value(seen), self.key_heads))
+        return Memory(self.key(seen), self.value(seen))
 
     def recall(
         self,
@@ -212,7 +212,7 @@ class SelfAttention(Attention):
           key: randomness of the dropout; None is without.
         """
         query = split_heads(self.query(x), self.heads)
-        keys, value = memory.key.astype(query.dtype), memory.value.astype(query.dtype)
+        keys, value = (split_heads(x.astype(query.dtype), self.key_heads) for x in (memory.key, memory.value))
         where = {"segment_ids": segments, "query_spec": on_mesh(HEADS)}
         return self._back(self._mix(query, keys, value, Full(), **where, **dropping(dropout, key)))
 

@@ -17,11 +17,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from efficient_attn.patterns.algebra import Pattern, union_of_heads
 from efficient_attn.patterns.box import Box
 from efficient_attn.patterns.layout import folded
+
+
+class Seen(NamedTuple):
+    """What one query may see of a layer."""
+
+    key: Float[Array, "B S K H"]
+    value: Float[Array, "B S K Hv"]
+    positions: Int[Array, " S"]
+    """As of ``Cache``."""
 
 
 @jax.tree_util.register_dataclass
@@ -29,10 +38,12 @@ from efficient_attn.patterns.layout import folded
 class Cache:
     """Keys and values of one layer by slot."""
 
-    key: Float[Array, "*layers B S K H"]
-    value: Float[Array, "*layers B S K Hv"]
+    key: Float[Array, "*layers B S KH"]
+    value: Float[Array, "*layers B S KHv"]
     positions: Int[Array, "*layers S"]
     """Position of the key in each slot, -1 where there is none yet."""
+    heads: int = dataclasses.field(metadata={"static": True})
+    """``K``, heads that share the last axis of keys and of values."""
     run: int | None = dataclasses.field(default=None, metadata={"static": True})
     """Slots that a query may see the keys of: the run in which its own lies; None: all."""
     layer: Int[Array, ""] | None = None
@@ -42,22 +53,30 @@ class Cache:
         """The cache with one token's key and value ``[B, 1, K, H]`` in ``slot``."""
         return dataclasses.replace(
             self,
-            key=_put(self.key, self.layer, key, slot, 1),
-            value=_put(self.value, self.layer, value, slot, 1),
+            key=_put(self.key, self.layer, _together(key), slot, 1),
+            value=_put(self.value, self.layer, _together(value), slot, 1),
             positions=_put(self.positions, self.layer, position[None], slot, 0),
         )
 
-    def seen(self, slot: jax.Array) -> "Cache":
+    def seen(self, slot: jax.Array) -> Seen:
         """What the query whose own key is in ``slot`` may see, of its layer."""
         size = self.positions.shape[-1] if self.run is None else self.run
         first = slot // size * size
-        key, value = (_cut(x, self.layer, first, size, 1) for x in (self.key, self.value))
-        return Cache(key, value, _cut(self.positions, self.layer, first, size, 0))
+        key, value = (_apart(_cut(x, self.layer, first, size, 1), self.heads) for x in (self.key, self.value))
+        return Seen(key, value, _cut(self.positions, self.layer, first, size, 0))
 
     def chosen(self, rows: Int[Array, " B"]) -> "Cache":
         """The cache of some of the texts, in this order, which may have one more than once."""
-        key, value = (jnp.take(x, rows, axis=-4) for x in (self.key, self.value))
+        key, value = (jnp.take(x, rows, axis=-3) for x in (self.key, self.value))
         return dataclasses.replace(self, key=key, value=value)
+
+
+class SeenHashed(NamedTuple):
+    """All that is held of a layer of LSH attention, by position."""
+
+    query_key: Float[Array, "B S N H"]
+    value: Float[Array, "B S N Hv"]
+    buckets: Int[Array, "B S N R"]
 
 
 @jax.tree_util.register_dataclass
@@ -65,20 +84,28 @@ class Cache:
 class HashedCache:
     """Queries, whose directions are the keys, values and buckets of one layer of LSH attention, by position."""
 
-    query_key: Float[Array, "*layers B S N H"]
-    value: Float[Array, "*layers B S N Hv"]
-    buckets: Int[Array, "*layers B S N rounds"]
+    query_key: Float[Array, "*layers B S NH"]
+    value: Float[Array, "*layers B S NHv"]
+    buckets: Int[Array, "*layers B S NR"]
+    heads: int = dataclasses.field(metadata={"static": True})
+    """``N``."""
     layer: Int[Array, ""] | None = None
     """As of ``Cache``."""
 
     def write(self, slot: jax.Array, query_key: jax.Array, value: jax.Array, buckets: jax.Array) -> "HashedCache":
         """The cache with one token's query, value and buckets ``[B, 1, N, ...]`` in ``slot``, its position."""
-        pairs = zip((self.query_key, self.value, self.buckets), (query_key, value, buckets), strict=True)
-        return HashedCache(*(_put(old, self.layer, new, slot, 1) for old, new in pairs), self.layer)
+        put = lambda old, new: _put(old, self.layer, _together(new), slot, 1)  # noqa: E731
+        return dataclasses.replace(
+            self,
+            query_key=put(self.query_key, query_key),
+            value=put(self.value, value),
+            buckets=put(self.buckets, buckets),
+        )
 
-    def seen(self) -> "HashedCache":
+    def seen(self) -> SeenHashed:
         """All slots of its layer."""
-        return HashedCache(*(_of_layer(x, self.layer) for x in (self.query_key, self.value, self.buckets)))
+        held = self.query_key, self.value, self.buckets
+        return SeenHashed(*(_apart(_of_layer(x, self.layer), self.heads) for x in held))
 
 
 @jax.tree_util.register_dataclass
@@ -181,8 +208,23 @@ def last_uses(pattern: Pattern, length: int) -> np.ndarray:
 
 def empty_cache(slots: int, batch: int, key_heads: int, sizes: tuple[int, int], dtype) -> Cache:
     """A cache without a key; ``sizes`` are those of key and value heads."""
-    key, value = (jnp.zeros((batch, slots, key_heads, size), dtype) for size in sizes)
-    return Cache(key, value, jnp.full((slots,), -1, jnp.int32))
+    key, value = (jnp.zeros((batch, slots, key_heads * size), dtype) for size in sizes)
+    return Cache(key, value, jnp.full((slots,), -1, jnp.int32), key_heads)
+
+
+def empty_hashed_cache(slots: int, batch: int, heads: int, sizes: tuple[int, int], rounds: int, dtype) -> HashedCache:
+    """A cache without a token; ``sizes`` are those of heads of queries and of values."""
+    query_key, value = (jnp.zeros((batch, slots, heads * size), dtype) for size in sizes)
+    return HashedCache(query_key, value, jnp.zeros((batch, slots, heads * rounds), jnp.int32), heads)
+
+
+def _together(x: Shaped[Array, "B S K H"]) -> Shaped[Array, "B S KH"]:
+    """Heads and features in one axis: by themselves 64 features take the room of the 128 that a row of a TPU's memory has."""
+    return x.reshape(*x.shape[:2], -1)
+
+
+def _apart(x: Shaped[Array, "B S KH"], heads: int) -> Shaped[Array, "B S K H"]:
+    return x.reshape(*x.shape[:2], heads, -1)
 
 
 def _put(whole: jax.Array, layer: jax.Array | None, new: jax.Array, slot: jax.Array, axis: int) -> jax.Array:

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.nn.attention import Attention, linear
-from efficient_attn.nn.cache import HashedCache
+from efficient_attn.nn.cache import HashedCache, empty_hashed_cache
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops import lsh
@@ -134,9 +134,8 @@ class LSHAttention(Attention):
 
     def empty_cache(self, batch: int, slots: int) -> HashedCache:
         """A cache without a token."""
-        rounds = self._rounds(None)
-        query_key, value = (jnp.zeros((batch, slots, self.heads, size), self.query_key.dtype) for size in self.sizes)
-        return HashedCache(query_key, value, jnp.zeros((batch, slots, self.heads, rounds), jnp.int32))
+        rounds, dtype = self._rounds(None), self.query_key.dtype
+        return empty_hashed_cache(slots, batch, self.heads, self.sizes, rounds, dtype)
 
     def step(
         self,
@@ -148,7 +147,7 @@ class LSHAttention(Attention):
     ) -> tuple[Float[Array, "B 1 D"], HashedCache]:
         """One token at ``position`` over the tokens before it: the last row of ``__call__`` on those tokens."""
         hashed, query_key, value = self._project(x, position[None])
-        rotations = self._rotations(None, cache.query_key.shape[-3])
+        rotations = self._rotations(None, cache.query_key.shape[-2])
         cache = cache.write(slot, query_key, value, lsh.hash_vectors(hashed, rotations))
         seen = cache.seen()
         looks = {"look_back": self.hashing.look_back, "look_ahead": self.hashing.look_ahead}

@@ -187,17 +187,18 @@ class SpanAttention(nnx.Module):
         """
         key, value = split_heads(self.key(x), self.key_heads), split_heads(self.value(x), self.key_heads)
         cache = cache.write(slot, position, key, value)
+        seen = cache.seen(slot)
         mixed = adaptive_span_attention(
             split_heads(self.query(x), self.heads),
-            cache.key.astype(key.dtype),
-            cache.value.astype(value.dtype),
+            seen.key.astype(key.dtype),
+            seen.value.astype(value.dtype),
             self.spans(x),
             limit=position_keys.shape[1],
             ramp=self.mechanism.ramp,
             position_keys=position_keys.astype(self.query.dtype),
             query_positions=position[None],
-            key_positions=cache.positions,
-            key_mask=jnp.broadcast_to(cache.positions >= 0, (x.shape[0], cache.positions.shape[0])),
+            key_positions=seen.positions,
+            key_mask=jnp.broadcast_to(seen.positions >= 0, (x.shape[0], seen.positions.shape[0])),
         )
         return self.output(join_heads(mixed)), cache
 

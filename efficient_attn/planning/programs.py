@@ -27,10 +27,10 @@ Shapes = Any
 # Dimensions of what decoding remembers, by name, the last ones first where layers lie before them: B rows, K heads.
 _CACHED: Mapping[str, str] = MappingProxyType(
     {
-        "key": "BSKH",
-        "value": "BSKH",
-        "query_key": "BSKH",
-        "buckets": "BSKR",
+        "key": "BSK",
+        "value": "BSK",
+        "query_key": "BSK",
+        "buckets": "BSK",
         "state": "BH",
         "segments": "BS",
     }

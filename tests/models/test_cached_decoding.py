@@ -95,7 +95,7 @@ def test_a_cache_of_windows_does_not_grow_with_the_length():
     config = dataclasses.replace(BASE, attention=Sparse(patterns=(WINDOW,)))
     caches = Decoder(config, key=jax.random.key(0)).init_cache(BATCH, 10_000)
     assert {cache.key.shape for cache in jax.tree.leaves(caches, is_leaf=lambda c: hasattr(c, "key"))} == {
-        (3, BATCH, 5, 2, 4)
+        (3, BATCH, 5, 8)
     }
 
 

@@ -23,14 +23,14 @@ FORM, MODULE = nnx.split(
 def step(module, x, key, value, positions):
     """The token after all that the cache holds."""
     position = jnp.max(positions) + 1
-    y, cache = nnx.merge(FORM, module).step(x, Causal(), Cache(key, value, positions), position, position)
+    y, cache = nnx.merge(FORM, module).step(x, Causal(), Cache(key, value, positions, HEADS), position, position)
     return y, cache.key
 
 
 def arrays(rows):
     draw = lambda n, *shape: jax.random.normal(jax.random.key(n), (rows, *shape))  # noqa: E731
     positions = jnp.where(jnp.arange(SLOTS) < 7, jnp.arange(SLOTS), -1).astype(jnp.int32)
-    return draw(0, 1, WIDTH), draw(1, SLOTS, HEADS, SIZE), draw(2, SLOTS, HEADS, SIZE), positions
+    return draw(0, 1, WIDTH), draw(1, SLOTS, WIDTH), draw(2, SLOTS, WIDTH), positions
 
 
 @pytest.mark.parametrize("mesh", [Mesh(data=8), Mesh(data=2, expert=2, model=2)], ids=["rows", "rows and heads"])

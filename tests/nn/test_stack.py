@@ -85,8 +85,8 @@ def test_steps_equal_rows(depth):
 
 def test_caches_are_stacked_as_the_layers_are():
     cycled, rest = stack(5).init_caches(lambda *_: empty_cache(7, 2, 3, (4, 5), jnp.float32))
-    assert [cache.value.shape for cache in cycled] == [(2, 2, 7, 3, 5)] * 2
-    assert [cache.value.shape for cache in rest] == [(2, 7, 3, 5)]
+    assert [cache.value.shape for cache in cycled] == [(2, 2, 7, 15)] * 2
+    assert [cache.value.shape for cache in rest] == [(2, 7, 15)]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])

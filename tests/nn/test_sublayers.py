@@ -94,7 +94,7 @@ def test_a_stack_in_any_order_and_its_cached_steps_equal_single_sublayers():
     caches = decoder.init_cache(2, 13)
     held = [cache.key.shape for cache in jax.tree.leaves(caches, is_leaf=lambda c: hasattr(c, "key"))]
     # An attention alone or in a pair has keys and values; no feed-forward has.
-    assert sum(shape[0] if len(shape) == 5 else 1 for shape in held) == 4
+    assert sum(shape[0] if len(shape) == 4 else 1 for shape in held) == 4
     step = jax.jit(lambda params, token, at, caches: model.module(params).step(token, at, caches, 13))
     for position in range(13):
         logits, caches = step(params, TOKENS[:, max(position - 1, 0)], jnp.asarray(position), caches)
