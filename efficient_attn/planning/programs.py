@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.layout import Format, Layout
 
 from efficient_attn import training
 from efficient_attn.decoding.sampling import SamplingOptions, draw
@@ -130,9 +131,15 @@ def _decode(config: Planned, placement: training.Placement, span: int | None) ->
 
     tokens = jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=placement.batches())
     rest = jax.eval_shape(lambda: (jnp.int32(0), jax.random.key(0)))
+    # In a decoder's loop over tokens a cache is written where it lies, in the order of axes that suits the compiler.
+    formats = [Format(Layout.AUTO, place) for place in places]
     return Program(
-        # In the loop of a decoder a cache is written where it lies.
-        function=jax.jit(step, donate_argnums=1, out_shardings=(placement.batches(), places)),
+        function=jax.jit(
+            step,
+            donate_argnums=1,
+            in_shardings=(None, formats, None, None, None),
+            out_shardings=(placement.batches(), formats),
+        ),
         arguments=(params, _lying(caches, places), tokens, *rest),
         tokens=rows,
         parameters=parameters,
