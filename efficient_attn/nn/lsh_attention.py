@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -187,11 +188,14 @@ class LSHAttention(Attention):
 
         A sort takes whole sequences: where the mesh shards them, each device has them of its share of the heads.
         """
-        short = query_key.shape[1] <= self.hashing.chunk
+        tokens = query_key.shape[1]
+        short = tokens <= self.hashing.chunk
+        drawn = math.prod(self.hashing.factors(tokens))
         run = functools.partial(
             lsh.lsh_attention,
             rotations=None,
-            chunk=query_key.shape[1] if short else self.hashing.chunk,
+            bucket_count=drawn if given.rotations is None else lsh.count_buckets(given.rotations),
+            chunk=tokens if short else self.hashing.chunk,
             look_back=0 if short else self.hashing.look_back,
             look_ahead=0 if short else self.hashing.look_ahead,
             causal=causal,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.ops.lsh.attention import SELF, directions
+from efficient_attn.ops.lsh.rounds import SELF, directions
 
 
 def attend_last(

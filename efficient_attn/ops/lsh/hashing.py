@@ -7,6 +7,8 @@ References:
   Kitaev, Kaiser and Levskaya, "Reformer: The Efficient Transformer", 2020, section 2.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -14,8 +16,8 @@ from jaxtyping import Array, Float, Int
 # [K, H, rounds, buckets / 2]; several of them number buckets by digits, the first fastest.
 Rotations = Float[Array, "_ _ _ _"] | tuple[Float[Array, "_ _ _ _"], ...]
 
-# Rotated vectors are written down, so many buckets of a long text are found a stretch of tokens at a time.
-_STRETCH = 4096
+# Rotated vectors are written down, so buckets are found for a stretch of tokens at a time: of 8 MiB, which a cache may hold.
+_ROTATED = 2**21
 
 
 def hash_vectors(vectors: Float[Array, "B T K H"], rotations: Rotations) -> Int[Array, "B T K rounds"]:
@@ -28,21 +30,32 @@ def hash_vectors(vectors: Float[Array, "B T K H"], rotations: Rotations) -> Int[
     Raises:
       ValueError: if the rotations are for other heads, sizes or rounds.
 
-    Cost: O(B T K H * rounds * sum of buckets / 2); memory for 4,096 rotated tokens at a time.
+    Cost: O(B T K H * rounds * sum of buckets / 2); memory for 2 million numbers of rotated tokens at a time.
     """
-    factors = rotations if isinstance(rotations, tuple) else (rotations,)
+    factors = _factors(rotations)
     for factor in factors:
         if factor.shape[:2] != vectors.shape[2:] or factor.shape[2] != factors[0].shape[2]:
             raise ValueError(
                 f"rotations must be [{vectors.shape[2]}, {vectors.shape[3]}, rounds, buckets / 2], got shape {factor.shape}"
             )
-    tokens = vectors.shape[1]
-    if tokens <= _STRETCH:
+    batch, tokens, heads, _ = vectors.shape
+    most = _ROTATED // (batch * heads * max(factor.shape[2] * factor.shape[3] for factor in factors))
+    stretch = 1 << max(most, 1).bit_length() - 1
+    if tokens <= stretch:
         return _hash(vectors, factors)
-    padded = jnp.pad(vectors, ((0, 0), (0, -tokens % _STRETCH), (0, 0), (0, 0)))
-    stretches = jnp.moveaxis(padded.reshape(vectors.shape[0], -1, _STRETCH, *vectors.shape[2:]), 1, 0)
+    padded = jnp.pad(vectors, ((0, 0), (0, -tokens % stretch), (0, 0), (0, 0)))
+    stretches = jnp.moveaxis(padded.reshape(batch, -1, stretch, *vectors.shape[2:]), 1, 0)
     found = jnp.moveaxis(jax.lax.map(lambda x: _hash(x, factors), stretches), 0, 1)
-    return found.reshape(vectors.shape[0], -1, *found.shape[3:])[:, :tokens]
+    return found.reshape(batch, -1, *found.shape[3:])[:, :tokens]
+
+
+def count_buckets(rotations: Rotations) -> int:
+    """The number of buckets of ``hash_vectors``."""
+    return math.prod(2 * factor.shape[3] for factor in _factors(rotations))
+
+
+def _factors(rotations: Rotations) -> tuple[jax.Array, ...]:
+    return rotations if isinstance(rotations, tuple) else (rotations,)
 
 
 def _hash(vectors: jax.Array, factors: tuple[jax.Array, ...]) -> jax.Array:
