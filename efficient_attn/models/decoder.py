@@ -6,7 +6,6 @@ References:
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,20 +31,16 @@ from efficient_attn.nn.norm import make_norm
 from efficient_attn.nn.reversible_stack import ReversibleStack
 from efficient_attn.nn.routed_block import RoutedBlock, add_routed
 from efficient_attn.nn.stack import Stack
-from efficient_attn.nn.sublayer_stack import AnyCaches, SublayerStack
-from efficient_attn.nn.sublayers import Unit, sandwich_order
+from efficient_attn.nn.sublayer_stack import AnyCaches, MakeBlock, SublayerStack, ordered
+from efficient_attn.nn.sublayers import Unit
 from efficient_attn.sharding import STREAM, constrain, fitting
 
 
-def _stack(
-    config: DecoderConfig, make_block: Callable[[Unit, int, nnx.Rngs], Block], key: jax.Array
-) -> Stack | SublayerStack:
-    """The blocks; in the ordinary order, however that is written, a ``Stack``."""
-    patterns = config.attention.parsed()
-    if config.order is not None and config.order != sandwich_order(config.depth, 0):
-        return SublayerStack(make_block, config.order, patterns, config.remat, key)
-    make_stack = ReversibleStack if config.residual == "reversible" else Stack
-    return make_stack(functools.partial(make_block, "sf"), config.depth, config.cycle, config.remat, key)
+def _stack(config: DecoderConfig, make_block: MakeBlock, key: jax.Array) -> Stack | SublayerStack:
+    if config.residual == "reversible":
+        make_pair = functools.partial(make_block, "sf")
+        return ReversibleStack(make_pair, config.depth, config.cycle, config.remat, key)
+    return ordered(make_block, config.order, config.depth, config.cycle, config.remat, key)
 
 
 def _embedding(config: DecoderConfig, init: Initialization, rngs: nnx.Rngs) -> Embedding:

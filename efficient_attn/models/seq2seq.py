@@ -1,5 +1,5 @@
 """The encoder-decoder Transformer, with any of the attentions of ``nn/seq2seq_mechanisms.py`` at its three places,
-and with mixtures of experts.
+with mixtures of experts, and with the sublayers of either stack in any order.
 
 References:
   Vaswani et al., "Attention Is All You Need", 2017, section 3; its released code, and the translation example of Flax.
@@ -7,11 +7,10 @@ References:
   Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020 (self-attentions alone).
   Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020 (T5: buckets of offsets).
   Lepikhin et al., "GShard: Scaling Giant Models with Conditional Computation and Automatic Sharding", 2020 (experts).
+  Press, Smith, Levy, "Improving Transformer Models by Reordering their Sublayers", 2020, section 5 (orders).
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,21 +18,19 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from efficient_attn.models.seq2seq_config import Seq2SeqConfig
+from efficient_attn.models.seq2seq_stacks import decoder_stack, encoder_stack
 from efficient_attn.models.sequence import Sequence
-from efficient_attn.nn.attention import Attention
 from efficient_attn.nn.cache import Cache, cache_for, slots
 from efficient_attn.nn.dropout import drop
-from efficient_attn.nn.feedforward import NETWORKS, FeedForward
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
-from efficient_attn.nn.moe import MoE, Routed, cycle_of
+from efficient_attn.nn.moe import Routed
 from efficient_attn.nn.norm import Norm, make_norm
 from efficient_attn.nn.pair_embedding import PairEmbedding
 from efficient_attn.nn.relative_buckets import BucketedBias, Directions, RelativeBuckets
-from efficient_attn.nn.routed_text_block import RoutedCrossBlock, RoutedTextBlock, Sums, add_among, add_over
-from efficient_attn.nn.seq2seq_mechanisms import CROSS_MODULES, OWN_MODULES
-from efficient_attn.nn.stack import Caches, Stack
-from efficient_attn.nn.text_block import CrossBlock, Rates, TextBlock
+from efficient_attn.nn.routed_text_block import Sums, add_among, add_over
+from efficient_attn.nn.sublayer_stack import AnyCaches
+from efficient_attn.nn.text_block import Rates
 
 
 @jax.tree_util.register_dataclass
@@ -41,10 +38,10 @@ from efficient_attn.nn.text_block import CrossBlock, Rates, TextBlock
 class TargetCache:
     """What a decoder remembers while it writes targets of some sources."""
 
-    own: Caches
+    own: AnyCaches
     """Keys and values of the targets, as in ``nn/cache.py``."""
-    memory: Caches
-    """Keys and values of the sources, a ``Memory`` for each layer: projected once."""
+    memory: AnyCaches
+    """Keys and values of the sources, a ``Memory`` for each layer that looks at them: projected once."""
     segments: Int[Array, "B S"]
     """0 where the source is padding."""
 
@@ -76,14 +73,7 @@ class Seq2Seq(nnx.Module):
             source_vector=config.source_vector,
             rngs=nnx.Rngs(embedding_key),
         )
-        sides = (
-            (_encoder_block(config), config.encoder_depth, config.encoder_attention, encoder_key),
-            (_decoder_block(config), config.decoder_depth, config.decoder_attention, decoder_key),
-        )
-        self.encoder, self.decoder = (
-            Stack(make, depth, cycle_of(attention.parsed(), config.experts), config.remat, k)
-            for make, depth, attention, k in sides
-        )
+        self.encoder, self.decoder = encoder_stack(config, encoder_key), decoder_stack(config, decoder_key)
         rngs = nnx.Rngs(norm_key)
         norm = lambda: make_norm(config.norm_kind, config.width, config.norm_epsilon, rngs)  # noqa: E731
         self.encoder_norm, self.decoder_norm = (norm(), norm()) if config.norm == "pre" else (None, None)
@@ -189,9 +179,7 @@ class Seq2Seq(nnx.Module):
             return block.step_over(x, pattern, cache, position, slot, memory, (asking, sources), bias)
 
         now = tuple(jnp.asarray(slots(p, length)[0])[position] for p in self.decoder.patterns)
-        blocks = (self.decoder.cycle, self.decoder.rest)
-        layers = tuple([*zip(a, b, strict=True)] for a, b in zip(blocks, caches.memory, strict=True))
-        x, own = self.decoder.step_each(each, x, caches.own, position, now, layers)
+        x, own = self.decoder.step_each(each, x, caches.own, position, now, caches.memory)
         return self.logits(self._end(x, self.decoder_norm, None))[:, 0], dataclasses.replace(caches, own=own)
 
     def _unseen(self) -> Routed | None:
@@ -219,47 +207,3 @@ def _bias(config: Seq2SeqConfig, directions: Directions, rngs: nnx.Rngs) -> Buck
         return None
     draw = Initialization(config.initialization, 1).position(config.width, 1)
     return BucketedBias(config.positions, config.heads, draw, directions=directions, rngs=rngs)
-
-
-def _attention(config: Seq2SeqConfig, make: Callable[..., Any], init: Initialization, rngs: nnx.Rngs) -> Attention:
-    sizes = (config.width, config.heads, config.heads, config.heads_width)
-    formats = {"value_width": config.heads_width, "bias": config.attention_bias}
-    formats["scale"] = None if config.products == "scaled" else 1.0
-    return make(*sizes, init, config.precision, **formats, rngs=rngs)
-
-
-def _feedforward(config: Seq2SeqConfig, place: int, init: Initialization, rngs: nnx.Rngs) -> FeedForward | MoE:
-    sizes = (config.width, config.ff_width, config.activation, init, config.precision)
-    if config.experts is not None and config.experts.at(place):
-        return MoE(config.experts, *sizes, rngs=rngs)
-    return NETWORKS[config.ff_network](*sizes, bias=config.ff_bias, rngs=rngs)
-
-
-def _norms(config: Seq2SeqConfig) -> dict[str, Any]:
-    return {"epsilon": config.norm_epsilon, "norm_kind": config.norm_kind}
-
-
-def _encoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], TextBlock]:
-    init, kind = Initialization(config.initialization, config.encoder_depth), config.encoder_attention
-
-    def make(place: int, rngs: nnx.Rngs) -> TextBlock:
-        attention = _attention(config, OWN_MODULES[type(kind)](kind), init, rngs)
-        network = _feedforward(config, place, init, rngs)
-        block = RoutedTextBlock if isinstance(network, MoE) else TextBlock
-        return block(attention, network, config.norm, config.width, **_norms(config), rngs=rngs)
-
-    return make
-
-
-def _decoder_block(config: Seq2SeqConfig) -> Callable[[int, nnx.Rngs], CrossBlock]:
-    init = Initialization(config.initialization, config.decoder_depth)
-    own, cross = config.decoder_attention, config.cross_attention
-
-    def make(place: int, rngs: nnx.Rngs) -> CrossBlock:
-        attention = _attention(config, OWN_MODULES[type(own)](own), init, rngs)
-        look = _attention(config, CROSS_MODULES[type(cross)](cross), init, rngs)
-        network = _feedforward(config, place, init, rngs)
-        block = RoutedCrossBlock if isinstance(network, MoE) else CrossBlock
-        return block(attention, look, network, config.norm, config.width, **_norms(config), rngs=rngs)
-
-    return make

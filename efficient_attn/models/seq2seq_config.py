@@ -15,6 +15,7 @@ from efficient_attn.nn.relative_buckets import RelativeBuckets
 from efficient_attn.nn.seq2seq_mechanisms import SeqMechanism, check_cross, check_own
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.stack import Remat
+from efficient_attn.nn.sublayers import check_order
 from efficient_attn.nn.token_table import Scaling
 from efficient_attn.patterns.algebra import PerHead
 from efficient_attn.precision import Precision
@@ -52,6 +53,11 @@ class Seq2SeqConfig:
     """Layers of both stacks whose feed-forward network is a mixture of experts; None: none is."""
     encoder_depth: int = 6
     decoder_depth: int = 6
+    encoder_order: str | None = None
+    """Attentions and feed-forwards of the encoder from bottom to top, as letters s and f with as many parameters as its depth of
+    each; None: in turn. See ``sandwich_order`` and ``balanced_order`` of ``nn.sublayers``."""
+    decoder_order: str | None = None
+    """Those of the decoder, where an s is the attention among the target's tokens with the one to the source after it."""
     longest: int = 1024
     """Most tokens of a source and of a target."""
     encoder_attention: SeqMechanism = dataclasses.field(default_factory=lambda: Sparse(patterns=("Full()",)))
@@ -119,9 +125,19 @@ class Seq2SeqConfig:
             )
         if self.head_size is not None and self.head_size < 1:
             raise ValueError(f"head_size must be at least 1, or None; got {self.head_size}")
+        self._check_orders()
         self._check_experts()
         self._check_positions()
         self._check_lengths()
+
+    def _check_orders(self) -> None:
+        for side, attentions in (("encoder", 1), ("decoder", 2)):
+            field, depth = f"{side}_order", getattr(self, f"{side}_depth")
+            if (order := getattr(self, field)) is None:
+                continue
+            check_order(order, depth, field=field, attentions=attentions)
+            if self.experts is not None:
+                raise ValueError(f"a mixture of experts has its sublayers in turn: {field} must be None, got {order!r}")
 
     def _check_experts(self) -> None:
         if self.experts is None:

@@ -58,7 +58,11 @@ class Residual(nnx.Module):
 
     def _after(self, x: Float[Array, "B T D"], mixed: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """The residual stream after the attention's result and the feed-forward, without dropout."""
-        return self._feed(self._leave(x, mixed, self.attention_norm), 0.0, None)
+        return self.feed(self._leave(x, mixed, self.attention_norm))
+
+    def feed(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """The residual stream after the feed-forward, without dropout."""
+        return self._feed(x, 0.0, None)
 
     def _feed(self, x: Float[Array, "B T D"], dropout: float, key: jax.Array | None) -> Float[Array, "B T D"]:
         """The residual stream after the feed-forward; ``key`` None is without dropout."""
@@ -103,10 +107,17 @@ class AttentionBlock(Block):
     """The first half of a block alone."""
 
     def __init__(
-        self, attention: Attention, norm: NormPlace, width: int, *, norm_kind: NormKind = "layer", rngs: nnx.Rngs
+        self,
+        attention: Attention,
+        norm: NormPlace,
+        width: int,
+        *,
+        epsilon: float = 1e-5,
+        norm_kind: NormKind = "layer",
+        rngs: nnx.Rngs,
     ):
         self.attention, self.norm = attention, norm
-        self.attention_norm = make_norm(norm_kind, width, 1e-5, rngs)
+        self.attention_norm = make_norm(norm_kind, width, epsilon, rngs)
 
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None
@@ -122,10 +133,17 @@ class FeedForwardBlock(Block):
     """The second half of a block alone: a function of each token, which needs no cache."""
 
     def __init__(
-        self, feedforward: FeedForward, norm: NormPlace, width: int, *, norm_kind: NormKind = "layer", rngs: nnx.Rngs
+        self,
+        feedforward: FeedForward,
+        norm: NormPlace,
+        width: int,
+        *,
+        epsilon: float = 1e-5,
+        norm_kind: NormKind = "layer",
+        rngs: nnx.Rngs,
     ):
         self.feedforward, self.norm = feedforward, norm
-        self.feedforward_norm = make_norm(norm_kind, width, 1e-5, rngs)
+        self.feedforward_norm = make_norm(norm_kind, width, epsilon, rngs)
 
     def __call__(
         self, x: Float[Array, "B T D"], pattern: Pattern, dropout: float, key: jax.Array | None

@@ -10,6 +10,7 @@ from efficient_attn.nn.given import Given
 from efficient_attn.nn.moe import MoE, Routed
 from efficient_attn.nn.routed_block import added
 from efficient_attn.nn.text_block import CrossBlock, Keys, Rates, Segments, TextBlock, keys_of
+from efficient_attn.nn.text_halves import TextFeedForwardBlock
 from efficient_attn.patterns.algebra import Pattern
 
 Seen = tuple[Float[Array, "B T D"], Routed]
@@ -66,7 +67,7 @@ def add_among(state: Sums, block: TextBlock, *arguments: Any) -> Sums:
     return added(sums, *block.routed(x, *arguments))
 
 
-def add_over(state: Sums, block: CrossBlock, *arguments: Any) -> Sums:
+def add_over(state: Sums, block: CrossBlock | TextFeedForwardBlock, *arguments: Any) -> Sums:
     """As ``add_among``, of blocks with a source to look at; arguments as of ``routed_over``."""
     x, sums = state
     if not isinstance(block, RoutedCrossBlock):

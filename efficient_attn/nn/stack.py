@@ -98,18 +98,18 @@ class Stack(nnx.Module):
         caches: "Caches",
         position: jax.Array,
         slots: tuple,
-        layers: "Caches | None" = None,
+        beside: "Caches | None" = None,
     ) -> tuple[Any, "Caches"]:
         """``step`` of each layer with its pattern, cache and slot, from state to state; and the new caches.
 
         Args:
-          step: the state and the cache after a layer, from its entry of ``layers``, the state before, its pattern, its
-            cache, the position and the slot.
+          step: the state and the cache after a layer, from its block, the state before, its pattern, its cache, the
+            position and the slot; with ``beside``, from the pair of its block and its entry there.
           state: before the first layer.
           caches: from ``init_caches``.
           position: of the token.
           slots: its slot for each place in the cycle.
-          layers: what ``step`` takes of each layer, arranged as caches are; None: the blocks.
+          beside: what ``step`` takes of each layer beside its block, arranged as caches are; None: nothing.
         """
 
         def some(state: Any, layers: Any, caches: list[AnyCache]) -> tuple[Any, list[AnyCache]]:
@@ -125,7 +125,10 @@ class Stack(nnx.Module):
             state, caches = some(state, now[1], [of_layer(cache, now[0]) for cache in caches])
             return (state, [of_layer(cache, None) for cache in caches]), None
 
-        (cycled, rest), (stacked, alone) = caches, layers or (list(self.cycle), list(self.rest))
+        layers = list(self.cycle), list(self.rest)
+        if beside is not None:
+            layers = tuple([*zip(blocks, others, strict=True)] for blocks, others in zip(layers, beside, strict=True))
+        (cycled, rest), (stacked, alone) = caches, layers
         if self.cycle:
             # Caches are carried, and not scanned over, which would copy them all for each token.
             each = (jnp.arange(self._cycles()), stacked)

@@ -49,15 +49,24 @@ def matched_order(depth: int, seed: int) -> str:
     return order
 
 
-def check_order(order: str, depth: int) -> None:
-    """A ValueError if an order has other letters than s and f, no s, or other parameters than ``depth`` of each kind."""
+def check_order(order: str, depth: int, *, field: str = "order", attentions: int = 1) -> None:
+    """A ValueError if an order has other letters than s and f, no s, or other parameters than ``depth`` of each kind.
+
+    Args:
+      order: of a field of a config.
+      depth: sublayers of each kind in the ordinary order.
+      field: its name.
+      attentions: that a single s stands for.
+    """
     if set(order) - set("sf") or "s" not in order:
-        raise ValueError(f"order must consist of the letters s and f, with at least one s; got {order!r}")
-    attentions, feedforwards = order.count("s"), order.count("f")
-    if attentions + 2 * feedforwards != 3 * depth:
+        raise ValueError(f"{field} must consist of the letters s and f, with at least one s; got {order!r}")
+    first, second = order.count("s"), order.count("f")
+    total = (attentions + 2) * depth
+    if attentions * first + 2 * second != total:
+        letter = "s" if attentions == 1 else f"{attentions} s"
         raise ValueError(
-            f"order must have s + 2 f = 3 * depth = {3 * depth}, the parameters of {depth} of each; "
-            f"got {attentions} of s and {feedforwards} of f"
+            f"{field} must have {letter} + 2 f = {attentions + 2} * depth = {total}, the parameters of {depth} of each; "
+            f"got {first} of s and {second} of f"
         )
 
 

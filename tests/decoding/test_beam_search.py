@@ -142,9 +142,10 @@ def test_sources_do_not_know_of_each_other(stop):
     np.testing.assert_allclose(together.scores, np.concatenate([x.scores for x in alone]), rtol=1e-6)
 
 
-def test_enough_beams_find_the_best_of_all_targets():
+@pytest.mark.parametrize("changes", [{}, {"encoder_depth": 2, "decoder_depth": 2, "decoder_order": "ssff"}])
+def test_enough_beams_find_the_best_of_all_targets(changes):
     longest, vocab = 4, 4
-    form = seq2seq_of(Seq2SeqConfig(vocab=vocab, initialization="unit_scaling", **SIZES))
+    form = seq2seq_of(Seq2SeqConfig(**SIZES | changes, vocab=vocab, initialization="unit_scaling"))
     params = form.init(jax.random.key(3))
     others = [token for token in range(vocab) if token != EOS]
     targets = [(*text, EOS) for length in range(longest) for text in itertools.product(others, repeat=length)]
@@ -156,10 +157,11 @@ def test_enough_beams_find_the_best_of_all_targets():
     lengths = np.asarray([len(target) for target in targets])
     each = np.take_along_axis(np.asarray(logp), np.asarray(tokens)[..., None], axis=2)[..., 0]
     scores = (each * (np.arange(longest) < lengths[:, None])).sum(1) / ((5 + lengths) / 6) ** 0.6
-    beams = len(others) ** (longest - 1)
+    # Of two continuations for each beam, none is left out.
+    beams = 2 * len(others) ** (longest - 1)
     found = beam_search(form, params, source, BeamOptions(beams=beams, longest=longest))
-    order = np.argsort(-scores)[:beams]
-    np.testing.assert_allclose(found.scores[0], scores[order], rtol=1e-5)
+    order = np.argsort(-scores)
+    np.testing.assert_allclose(found.scores[0, : len(order)], scores[order], rtol=1e-5)
     np.testing.assert_array_equal(found.tokens[0, :5], tokens[order[:5]])
 
 

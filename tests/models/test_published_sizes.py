@@ -199,6 +199,15 @@ def test_translation():
     assert found["flax"] - found["big"] == 2 * 2 * 1024
 
 
+def test_sandwiches_that_translate_are_of_one_size():
+    """Those of the big model, whose decoder has as many parameters in both attentions of a block as in its feed-forward."""
+    variants = load_variants(str(CONFIGS / "sandwich_wmt14.py"))
+    assert {round(parameters(config)["parameters"] / 1e6, 2) for config in variants.values()} == {214.17}
+    orders = {(config.model.encoder_order, config.model.decoder_order) for config in variants.values()}
+    assert len(orders) == 11
+    assert ("ssss" + "fsfs" + "ffff", None) in orders
+
+
 def test_translation_rows_of_the_synthesizer_differ_by_the_blocks_of_their_scores():
     variants = load_variants(str(CONFIGS / "synthesizer_wmt14.py"))
     found = {name: parameters(config)["parameters"] for name, config in variants.items()}

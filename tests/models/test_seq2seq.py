@@ -75,6 +75,16 @@ CASES = {
     "synthesizer": dataclasses.replace(
         BASE, encoder_attention=BOTH, decoder_attention=dataclasses.replace(BOTH, patterns=("Causal()",))
     ),
+    # The second run of attentions begins in the middle of the cycle of patterns.
+    "sandwich": dataclasses.replace(
+        BASE,
+        encoder_order="ssff",
+        decoder_order="fsfssf",
+        decoder_attention=Sparse(patterns=("Causal() & Window(left=2)", "Causal()")),
+    ),
+    "sandwich, buckets, gated": dataclasses.replace(
+        BUCKETED, ff_network="gated", encoder_order="fssf", decoder_order="sssfff"
+    ),
     # Room for every choice, whoever is beside a text; and heads of another size than the width has room for.
     "experts": dataclasses.replace(BASE, experts=Experts(number=3, capacity_factor=3.0), head_size=5, norm="pre"),
 }
@@ -197,6 +207,19 @@ def test_padding_takes_no_room_of_experts():
         ),
         ({"experts": Experts(number=4), "ff_network": "gated"}, "ff_network must be 'plain' with experts, got 'gated'"),
         ({"head_size": 0}, "head_size must be at least 1, or None; got 0"),
+        ({"encoder_order": "scf"}, "encoder_order must consist of the letters s and f, with at least one s; got 'scf'"),
+        (
+            {"encoder_order": "sssf"},
+            r"encoder_order must have s \+ 2 f = 3 \* depth = 6, the parameters of 2 of each; got 3 of s and 1 of f",
+        ),
+        (
+            {"decoder_order": "sfsf"},
+            r"decoder_order must have 2 s \+ 2 f = 4 \* depth = 12, the parameters of 3 of each; got 2 of s and 2 of f",
+        ),
+        (
+            {"experts": Experts(number=4), "decoder_order": "sssfff"},
+            "a mixture of experts has its sublayers in turn: decoder_order must be None, got 'sssfff'",
+        ),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(changes, reason):

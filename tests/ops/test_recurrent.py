@@ -211,6 +211,8 @@ def test_no_steps_leave_the_state():
         states, last = cell(jnp.zeros((BATCH, 0, INPUTS)), drawn("brc"), start)
         chex.assert_shape(states, (BATCH, 0, HIDDEN))
         np.testing.assert_array_equal(last, start)
+        slope = jax.grad(lambda h, cell=cell: cell(jnp.zeros((BATCH, 0, INPUTS)), drawn("brc"), h)[1].sum())(start)
+        np.testing.assert_array_equal(slope, 1.0)
 
 
 def test_a_gated_cell_without_an_inner_bias():

@@ -158,6 +158,7 @@ def test_copies_of_the_table_and_a_bias_that_is_never_read_are_read_over(tmp_pat
         {"ff_bias": True},
         {"sharing": "target"},
         {"encoder_attention": Synthesizer(patterns=("Full()",), length=512)},
+        {"decoder_depth": 2, "decoder_order": "ssff"},
     ],
 )
 def test_what_transformers_has_no_model_for_is_refused(tmp_path, changes):

@@ -184,18 +184,36 @@ def _over_time(coupling: Coupling, inputs: jax.Array, parameters: Bistable, init
 
 def forward(coupling: Coupling, projected: Three, weights: Two, initial: jax.Array) -> Float[Array, "T B H"]:
     """All states, by the loop over time."""
-    return _forward(coupling, projected, weights, initial)[0]
+
+    def one(state: jax.Array, now: Three) -> tuple[jax.Array, jax.Array]:
+        state = mix(gates_of(now, feed_back(coupling, weights, state), state), state)
+        return state, state
+
+    return jax.lax.scan(one, initial, projected)[1]
 
 
 def _forward(coupling: Coupling, projected: Three, weights: Two, initial: jax.Array) -> tuple[jax.Array, Three]:
-    """All states and all gates."""
+    """All states and all gates, which take the places of the products that they are made of: new arrays, each filled with zeros
+    first, would cost as much as the gates."""
 
-    def one(state: jax.Array, now: Three) -> tuple[jax.Array, tuple[jax.Array, Three]]:
+    def one(carried: tuple[jax.Array, Three], time: jax.Array) -> tuple[tuple[jax.Array, Three], jax.Array]:
+        state, (a, c, h) = carried
+        now = _at(a, time), _at(c, time), _at(h, time)
         gates = gates_of(now, feed_back(coupling, weights, state), state)
         state = mix(gates, state)
-        return state, (state, gates)
+        placed = [jax.lax.dynamic_update_index_in_dim(x, g, time, 0) for x, g in zip((a, c, h), gates, strict=True)]
+        return (state, tuple(placed)), state
 
-    return jax.lax.scan(one, initial, projected)[1]
+    steps = projected[0].shape[0]
+    # The body would not trace with nothing to take from.
+    if not steps:
+        return projected[0], projected
+    (_, gates), states = jax.lax.scan(one, (initial, projected), jnp.arange(steps))
+    return states, gates
+
+
+def _at(x: Float[Array, "T B H"], time: jax.Array) -> Float[Array, "B H"]:
+    return jax.lax.dynamic_index_in_dim(x, time, 0, keepdims=False)
 
 
 def backward(
