@@ -83,6 +83,39 @@ class HashedCache:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class BlockCache:
+    """Keys and values of one layer: of each token of the block that is written, and of the slots of all blocks."""
+
+    key: Float[Array, "*layers B C K H"]
+    value: Float[Array, "*layers B C K Hv"]
+    slot_key: Float[Array, "*layers B S K H"]
+    """Sums over the tokens so far, float32: so too the values."""
+    slot_value: Float[Array, "*layers B S K Hv"]
+    layer: Int[Array, ""] | None = None
+    """As of ``Cache``."""
+
+    def write(
+        self, position: jax.Array, token: tuple[jax.Array, jax.Array], parts: tuple[jax.Array, jax.Array]
+    ) -> "BlockCache":
+        """The cache after one token: key and value ``[B, 1, K, H]``, and its parts of its block's slots ``[B, k, K, H]``."""
+        block, slots = self.key.shape[-3], parts[0].shape[1]
+        first = position // block * slots
+        own = [
+            _put(x, self.layer, new, position % block, 1) for x, new in zip((self.key, self.value), token, strict=True)
+        ]
+        sums = [
+            _put(x, self.layer, _cut(x, self.layer, first, slots, 1) + part, first, 1)
+            for x, part in zip((self.slot_key, self.slot_value), parts, strict=True)
+        ]
+        return BlockCache(*own, *sums, self.layer)
+
+    def seen(self) -> "BlockCache":
+        """All of its layer."""
+        return BlockCache(*(_of_layer(x, self.layer) for x in (self.key, self.value, self.slot_key, self.slot_value)))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class RecurrentState:
     """What a recurrent cell of one layer hands on to the next token."""
 
@@ -103,7 +136,7 @@ class RecurrentState:
         return jax.tree.map(lambda x: _of_layer(x, self.layer), self.state)
 
 
-AnyCache = Cache | HashedCache | RecurrentState
+AnyCache = Cache | HashedCache | BlockCache | RecurrentState
 
 
 def of_layer(cache: AnyCache, layer: jax.Array | None) -> AnyCache:

@@ -7,7 +7,16 @@ import numpy as np
 import optax
 import pytest
 
-from efficient_attn.models import LSH, AdaptivelySparse, DecoderConfig, Experts, Sparse, Synthesizer, decoder_of
+from efficient_attn.models import (
+    LSH,
+    AdaptivelySparse,
+    BlockLinformer,
+    DecoderConfig,
+    Experts,
+    Sparse,
+    Synthesizer,
+    decoder_of,
+)
 from efficient_attn.models.dimensions import parameter_specs
 from efficient_attn.recipe import Mesh
 from efficient_attn.tasks import LanguageModelling
@@ -32,6 +41,7 @@ MODELS = {
         logits_stretch=4,
     ),
     "four hashed heads": CONFIG(heads=4, attention=LSH(chunk=4, rounds=2, layers=("lsh", "Causal() & NearChunks(8)"))),
+    "blocks and slots": CONFIG(depth=1, attention=BlockLinformer(block=6, slots=2, sharing="none")),
     "experts": CONFIG(experts=Experts(number=4, group=16)),
 }
 # Rounding may move a vector to another bucket or a token to another expert, whose losses then differ by more than rounding; over
@@ -80,7 +90,7 @@ PAIRS = [
     )
     for model in ("dense", "patterns", "hashed", "experts")
     for mesh in MESHES
-]
+] + [("blocks and slots", "rows, experts and heads")]
 
 
 @pytest.mark.parametrize(("model", "mesh"), PAIRS)
@@ -155,9 +165,10 @@ def test_a_sharded_sequence_gives_the_gradients_of_one_device(model, mesh):
         (LSH(chunk=4, rounds=2), 40, r"2 heads, each with the whole sequence, do not divide among 1 \* 4 devices"),
         (LSH(chunk=4, rounds=2), 38, "38 tokens do not divide among 4 devices of mesh axis sequence"),
         (AdaptivelySparse(), 40, "entmax attention needs whole sequences"),
+        (BlockLinformer(block=8, slots=2), 40, "BlockLinformer attention needs whole sequences"),
         (Synthesizer(length=40), 40, "a Synthesizer needs whole sequences"),
     ],
-    ids=["length", "hashed heads", "hashed length", "entmax", "synthesized"],
+    ids=["length", "hashed heads", "hashed length", "entmax", "blocks and slots", "synthesized"],
 )
 def test_what_a_sharded_sequence_cannot_be_is_said(attention, length, said):
     form = decoder_of(CONFIG(attention=attention))
