@@ -1,5 +1,7 @@
 """Whole models."""
 
+from efficient_attn.models.attention_weights import attention_weights as attention_weights
+from efficient_attn.models.attention_weights import learned_alphas as learned_alphas
 from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.choice import encoder_of as encoder_of
 from efficient_attn.models.choice import image_reader_of as image_reader_of
