@@ -118,7 +118,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
         place.set(xlabel="head", ylabel="layer", title={"alphas": "alpha"}.get(name, name))
         place.set(xticks=range(len(values[0])), yticks=range(len(values)))
         for (layer, head), value in np.ndenumerate(np.asarray(values)):
-            place.text(head, layer, f"{value:.2f}", ha="center", va="center", color="white", fontsize=8)
+            colour = "white" if value < np.mean(limits) else "black"
+            place.text(head, layer, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
         figure.colorbar(image)
     figure.savefig(path, dpi=120)
 
