@@ -1,7 +1,8 @@
 """Dense, strided and fixed attention at equal steps on Wikipedia's XML: the comparison of the Sparse Transformer's table 2, small.
+Beside them blocks with slots of the blocks before, which no paper compares.
 
 Command: python train.py configs/small_wikipedia.py --workdir runs/small_wikipedia
-  That is dense attention; configs/small_wikipedia.py:strided and :fixed are the others, in workdirs of their own.
+  That is dense attention; configs/small_wikipedia.py:strided, :fixed and :block_linformer are the others, in workdirs of their own.
 Data: the excerpt that the gensim package ships; the scores cannot be compared with those on enwik8.
 Hardware: 2 CPU cores, minutes each. Measured: docs/measurements.md.
 """
@@ -10,7 +11,7 @@ import dataclasses
 
 from efficient_attn.data import WikipediaExcerpt
 from efficient_attn.experiment import Experiment
-from efficient_attn.models import DecoderConfig, Sparse
+from efficient_attn.models import BlockLinformer, DecoderConfig, Sparse
 from efficient_attn.training import AdamW, Cosine, Schedule
 
 CONFIG = Experiment(
@@ -26,12 +27,12 @@ CONFIG = Experiment(
 )
 
 
-def _with(pattern: str) -> Experiment:
-    model = dataclasses.replace(CONFIG.model, attention=Sparse(patterns=(pattern,)))
-    return dataclasses.replace(CONFIG, model=model)
+def _with(attention: Sparse | BlockLinformer) -> Experiment:
+    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, attention=attention))
 
 
 VARIANTS = {
-    "strided": _with("Causal() & (Window(left=31) | Strided(32))"),
-    "fixed": _with("Causal() & Fixed(stride=32, summary=8)"),
+    "strided": _with(Sparse(patterns=("Causal() & (Window(left=31) | Strided(32))",))),
+    "fixed": _with(Sparse(patterns=("Causal() & Fixed(stride=32, summary=8)",))),
+    "block_linformer": _with(BlockLinformer(block=128, slots=16)),
 }

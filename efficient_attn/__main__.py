@@ -26,6 +26,7 @@ COMMANDS = {
         "memory, communication and time of a training step on TPUs that are not there",
     ),
     "probe": ("efficient_attn.commands.probe", "classify labelled images by the features of each layer"),
+    "heads": ("efficient_attn.commands.heads", "alphas, densities and differences of the heads of a language model"),
     "bench": ("efficient_attn.commands.bench", "time attention implementations side by side"),
     "compare": ("efficient_attn.commands.compare", "runs side by side: a table, and their losses in one picture"),
     "results": ("efficient_attn.commands.results", "write or check the register of results"),

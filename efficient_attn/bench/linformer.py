@@ -5,6 +5,8 @@ ratio is the memory saved. The paper leaves out depth and width; here they are 2
 batch 1, and the memory saved is the ratio of temporaries and result. Dense attention is there twice: by ``attend``, and with the
 scores of all pairs in memory, as when the paper was written. PyTorch has dense attention and 128 slots beside them, where it is
 installed.
+
+What needs more memory than 24 GiB, or than is free, is compiled and not run: its memory is known, and its time is not.
 """
 
 import dataclasses
@@ -34,6 +36,8 @@ DEPTH, WIDTH, HEADS = 2, 512, 8
 # Tokens in the feed-forward at a time: all at once, its hidden layer would be most of the memory.
 STRETCH = 1024
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
+# What is compiled only needs more: the memory of the machine that the rows are meant for.
+MACHINE_GIB = 24
 SLOTS = (128, 256, 512, 1024, 2048)
 
 ATTEND, SOFTMAX = "dense, attend", "dense, softmax"
@@ -46,9 +50,13 @@ class Row:
     system: str
     length: int
     ms: float | None
-    """None: it needs more memory than this machine has free."""
+    """None: it was compiled only, as it needs more memory than ``MACHINE_GIB`` or than is free."""
     mib: float
     """Ours: temporaries and result, as compiled. PyTorch's: growth of the process at its largest."""
+
+    def time(self) -> str:
+        """Milliseconds, or that it was compiled only."""
+        return f"compiled only: needs {self.mib / 1024:.1f} GiB" if self.ms is None else f"{self.ms:.1f}"
 
     def saved(self, base: "Row | None") -> str:
         """How many times less this takes than another: of time, where both were timed, and of memory."""
@@ -88,7 +96,12 @@ def _theirs(length: int, slots: int) -> Row:
 
 
 def _repeats(length: int) -> int:
-    return 7 if length <= 2048 else 3
+    return 7 if length <= 2048 else 3 if length < 16_384 else 1
+
+
+def _room() -> float:
+    """Bytes that a measurement may take."""
+    return min(MACHINE_GIB * 2**30, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def linformer(length: int, slots: int) -> Row:
@@ -119,6 +132,5 @@ def _measure(system: str, length: int, attention: functools.partial[nnx.Module],
     forward = jax.jit(run).lower(state, common, x).compile()
     sizes = forward.memory_analysis()
     needed = sizes.temp_size_in_bytes + sizes.output_size_in_bytes
-    fits = needed < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    ms = median_ms(lambda: forward(state, common, x), _repeats(length)) if fits else None
+    ms = median_ms(lambda: forward(state, common, x), _repeats(length)) if needed < _room() else None
     return Row(system, length, ms, needed / 2**20)

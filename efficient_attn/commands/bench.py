@@ -39,9 +39,17 @@ class Args:
     longest: int = 65_536
     """Longest sequence whose attention is timed, in tokens."""
     picture: Path | None = None
-    """A PNG to draw time and memory (``mechanisms``), or the cost of masks (``kernels``), against the length in."""
+    """A PNG to draw time and memory (``mechanisms``), or the cost of masks (``kernels``), against the length in; or a spectrum."""
     config: str = "configs/quickstart.py"
-    """Config whose training is timed (``steps``: all its variants)."""
+    """Config whose training is timed (``steps``: all its variants), or which was trained in ``workdir``."""
+    spectrum: bool = False
+    """The singular values of a trained model's attention (``linformer``), in place of time and memory."""
+    workdir: str | None = None
+    """Of ``spectrum``: a run of ``config``, or the folder of an encoder's checkpoint with its tokenizer."""
+    text: Path | None = None
+    """Of ``spectrum``: a file that a checkpoint reads; None: the standard library. A run reads its validation split."""
+    texts: int = 8
+    """Of ``spectrum``: windows of the text, over which singular values are averaged."""
 
 
 def main(args: Args) -> None:
@@ -150,20 +158,13 @@ def _longformer(args: Args) -> None:
 
 
 def _linformer(args: Args) -> None:
-    """Time and memory of a sample at inference, and what Linformer saves of dense attention's."""
-    from efficient_attn.bench import linformer
+    """What Linformer saves of dense attention, or the singular values that let it."""
+    from efficient_attn.commands import bench_linformer
 
-    if importlib.util.find_spec("torch") is None:
-        print("PyTorch is not installed: its rows are left out", file=sys.stderr)
-    dense: dict[tuple[str, int], linformer.Row] = {}
-    print("| system | n | ms a sample | MiB a sample | time / memory saved over attend | over softmax |")
-    print("|---|---|---|---|---|---|")
-    for row in linformer.rows(args.longest):
-        if row.system in (linformer.ATTEND, linformer.SOFTMAX):
-            dense[row.system, row.length] = row
-        saved = [row.saved(dense.get((base, row.length))) for base in (linformer.ATTEND, linformer.SOFTMAX)]
-        ms = "left out: more memory than is free" if row.ms is None else f"{row.ms:.1f}"
-        print(f"| {row.system} | {row.length} | {ms} | {row.mib:.0f} | {saved[0]} | {saved[1]} |", flush=True)
+    if args.spectrum:
+        bench_linformer.spectrum(args.config, args.workdir, args.text, args.texts, args.picture)
+    else:
+        bench_linformer.savings(args.longest)
 
 
 def _recurrent(args: Args) -> None:
@@ -186,9 +187,8 @@ def _sampling(args: Args) -> None:
     """What a token costs that is drawn, by pattern and length."""
     from efficient_attn.bench import sampling
 
-    print(
-        "| pattern | n | keys kept for a head, at most | read, at most | caches MiB | ms a token |\n|---|---|---|---|---|---|"
-    )
+    print("| pattern | n | keys kept for a head, at most | read, at most | caches MiB | ms a token |")
+    print("|---|---|---|---|---|---|")
     for row in sampling.rows():
         kept = f"{row.kept:,} | {row.read:,} | {row.mib:.1f}"
         print(f"| {row.pattern} | {row.length:,} | {kept} | {row.ms:.2f} |", flush=True)

@@ -102,7 +102,8 @@ def _check_pattern(a: Arguments) -> Pattern:
         raise ValueError(f"pattern must be a Pattern or a BlockMask, got {type(pattern).__name__}: {pattern!r}")
     if isinstance(pattern, PerHead) and len(pattern.patterns) != heads:
         raise ValueError(f"PerHead has {len(pattern.patterns)} patterns, but query has {heads} heads")
-    positionless = isinstance(pattern, Full)
+    # A BlockMask was made for so many queries and keys, whose numbers then are the positions meant.
+    positionless = isinstance(pattern, Full) or isinstance(a.pattern, BlockMask)
     if q_len != k_len and not positionless and a.query_positions is None and a.key_positions is None:
         raise ValueError(
             f"{q_len} queries and {k_len} keys do not line up by themselves under {pattern!r}: pass query_positions "

@@ -60,6 +60,7 @@ def attend(
       key: keys.
       value: values; their size may differ from that of the keys.
       pattern: who may attend to whom, by position; or its ``BlockMask`` for these lengths, whose blocks the TPU kernels then take.
+        Where ``T != S``, a pattern needs positions; a ``BlockMask`` does not, for its numbers of queries and keys are those meant.
       query_positions: position of each query, ``[T]``, ``[B, T]`` or ``[B, N, T]``; default: its index. They carry decode
         offsets, ring caches, token orders and packing, and may be traced.
       key_positions: position of each key, ``[S]``, ``[B, S]`` or ``[B, K, S]``.

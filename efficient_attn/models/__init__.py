@@ -1,5 +1,7 @@
 """Whole models."""
 
+from efficient_attn.models.attention_weights import attention_weights as attention_weights
+from efficient_attn.models.attention_weights import learned_alphas as learned_alphas
 from efficient_attn.models.choice import decoder_of as decoder_of
 from efficient_attn.models.choice import encoder_of as encoder_of
 from efficient_attn.models.choice import image_reader_of as image_reader_of
@@ -31,6 +33,7 @@ from efficient_attn.models.synthesized import synthesized as synthesized
 from efficient_attn.models.t5 import t5 as t5
 from efficient_attn.nn.banded_embedding import Bands as Bands
 from efficient_attn.nn.bigbird_attention import BigBird as BigBird
+from efficient_attn.nn.block_linformer_attention import BlockLinformer as BlockLinformer
 from efficient_attn.nn.linformer_attention import Linformer as Linformer
 from efficient_attn.nn.longformer_attention import Longformer as Longformer
 from efficient_attn.nn.mechanisms import LSH as LSH

@@ -227,7 +227,7 @@ class Encoder(nnx.Module):
         """The end of the residual stream."""
         dropout = self.config.dropout
         keys = (None, None) if key is None else jax.random.split(key)
-        common = self._common(tokens.shape[1])
+        common = self.common(tokens.shape[1])
 
         def each(block: EncoderBlock, pattern: Any, x: jax.Array, key: jax.Array | None) -> jax.Array:
             del pattern  # The attention holds its own.
@@ -235,7 +235,7 @@ class Encoder(nnx.Module):
 
         return self.stack.run(drop(self.embedding(tokens, types), dropout, keys[0]), keys[1], each)
 
-    def _common(self, tokens: int) -> dict[str, Any]:
+    def common(self, tokens: int) -> dict[str, Any]:
         """What the attention of every layer is called with, for texts of so many tokens."""
         if self.relative is not None:
             return {"bias": self.relative(tokens)}

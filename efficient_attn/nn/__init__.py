@@ -4,6 +4,7 @@ from efficient_attn.nn.attention import Attention as Attention
 from efficient_attn.nn.attention import SelfAttention as SelfAttention
 from efficient_attn.nn.bigbird_attention import BigBirdAttention as BigBirdAttention
 from efficient_attn.nn.block import Block as Block
+from efficient_attn.nn.block_linformer_attention import BlockLinformerAttention as BlockLinformerAttention
 from efficient_attn.nn.cache import Cache as Cache
 from efficient_attn.nn.embedding import Embedding as Embedding
 from efficient_attn.nn.entmax_attention import EntmaxAttention as EntmaxAttention

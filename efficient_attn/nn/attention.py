@@ -15,6 +15,7 @@ from efficient_attn.nn.cache import AnyCache, Cache, empty_cache
 from efficient_attn.nn.given import Given
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import rotate
+from efficient_attn.ops.weights import weights_of
 from efficient_attn.patterns.algebra import Full, Pattern
 from efficient_attn.patterns.offsets import by_offset
 from efficient_attn.precision import Precision
@@ -189,6 +190,14 @@ class SelfAttention(Attention):
         return self._back(
             self._mix(query, keys, value, pattern, **where, **lying(pattern, given), **dropping(dropout, key))
         )
+
+    def weights(self, x: Float[Array, "B T D"], pattern: Pattern) -> Float[Array, "B N T T"]:
+        """The weight of each pair of tokens of ``x``, as in ``__call__``.
+
+        Cost: O(B N T^2) memory, where ``__call__`` keeps none.
+        """
+        query, keys, _ = self._project(x, jnp.arange(x.shape[1], dtype=jnp.int32))
+        return weights_of(lambda value: self._mix(query, keys, value, pattern), keys)
 
     def remembered(self, seen: Float[Array, "B S D"]) -> Memory:
         """Keys and values of other tokens, for ``recall``."""

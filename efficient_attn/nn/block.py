@@ -47,6 +47,10 @@ class Residual(nnx.Module):
         self.attention_norm = make_norm(norm_kind, width, epsilon, rngs)
         self.feedforward_norm = make_norm(norm_kind, width, epsilon, rngs)
 
+    def entered(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """What the attention reads of the residual stream."""
+        return self._enter(x, self.attention_norm)
+
     def _enter(self, x: Float[Array, "B T D"], norm: Norm) -> Float[Array, "B T D"]:
         """What a sublayer reads of the residual stream."""
         return norm(x) if self.norm == "pre" else x

@@ -108,6 +108,55 @@ class HashedCache:
         return SeenHashed(*(_apart(_of_layer(x, self.layer), self.heads) for x in held))
 
 
+class SeenBlock(NamedTuple):
+    """All that is held of a layer of attention within blocks."""
+
+    key: Float[Array, "B C K H"]
+    value: Float[Array, "B C K Hv"]
+    slot_key: Float[Array, "B S K H"]
+    slot_value: Float[Array, "B S K Hv"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BlockCache:
+    """Keys and values of one layer: of each token of the block that is written, and of the slots of all blocks."""
+
+    key: Float[Array, "*layers B C KH"]
+    value: Float[Array, "*layers B C KHv"]
+    slot_key: Float[Array, "*layers B S KH"]
+    """Sums over the tokens so far, float32: so too the values."""
+    slot_value: Float[Array, "*layers B S KHv"]
+    heads: int = dataclasses.field(metadata={"static": True})
+    """``K``."""
+    layer: Int[Array, ""] | None = None
+    """As of ``Cache``."""
+
+    def write(
+        self, position: jax.Array, token: tuple[jax.Array, jax.Array], parts: tuple[jax.Array, jax.Array]
+    ) -> "BlockCache":
+        """The cache after one token: key and value ``[B, 1, K, H]``, and its parts of its block's slots ``[B, k, K, H]``."""
+        block, slots = self.key.shape[-2], parts[0].shape[1]
+        place, first = position % block, position // block * slots
+        put = lambda x, new: _put(x, self.layer, _together(new), place, 1)  # noqa: E731
+
+        def add(x: jax.Array, part: jax.Array) -> jax.Array:
+            return _put(x, self.layer, _cut(x, self.layer, first, slots, 1) + _together(part), first, 1)
+
+        return dataclasses.replace(
+            self,
+            key=put(self.key, token[0]),
+            value=put(self.value, token[1]),
+            slot_key=add(self.slot_key, parts[0]),
+            slot_value=add(self.slot_value, parts[1]),
+        )
+
+    def seen(self) -> SeenBlock:
+        """All of its layer."""
+        held = self.key, self.value, self.slot_key, self.slot_value
+        return SeenBlock(*(_apart(_of_layer(x, self.layer), self.heads) for x in held))
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class RecurrentState:
@@ -130,7 +179,7 @@ class RecurrentState:
         return jax.tree.map(lambda x: _of_layer(x, self.layer), self.state)
 
 
-AnyCache = Cache | HashedCache | RecurrentState
+AnyCache = Cache | HashedCache | BlockCache | RecurrentState
 
 
 def of_layer(cache: AnyCache, layer: jax.Array | None) -> AnyCache:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 from efficient_attn.kernels import RelativeBias, attend
 from efficient_attn.nn.attention import join_heads, linear, split_heads
 from efficient_attn.nn.initializers import Initialization
+from efficient_attn.ops.weights import weights_of
 from efficient_attn.patterns.algebra import Pattern
 from efficient_attn.precision import Precision
 from efficient_attn.sharding import HEADS, on_mesh
@@ -76,6 +77,14 @@ class EncoderAttention(nnx.Module):
         settings = {"key_mask": key_mask, "bias": bias}
         over = lambda *heads, **drawn: attend(*heads, self.pattern, **settings, **drawn)  # noqa: E731
         return self.mixed(over, x, x, key)
+
+    def weights(self, x: Float[Array, "B T D"], bias: RelativeBias | None = None) -> Float[Array, "B N T T"]:
+        """The weight of each pair of tokens of ``x``, none of which is hidden, as in ``__call__``.
+
+        Cost: O(B N T^2) memory, where ``__call__`` keeps none.
+        """
+        query, keys = (split_heads(project(x), self.heads) for project in (self.query, self.key))
+        return weights_of(lambda value: attend(query, keys, value, self.pattern, bias=bias), keys)
 
     def mixed(
         self,

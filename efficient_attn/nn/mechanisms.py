@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from efficient_attn.nn.attention import Attention, SelfAttention
+from efficient_attn.nn.block_linformer_attention import BlockLinformer, BlockLinformerAttention
 from efficient_attn.nn.entmax_attention import EntmaxAttention
 from efficient_attn.nn.linformer_attention import NOT_CAUSAL, Linformer
 from efficient_attn.nn.lsh_attention import Hashing, LSHAttention
@@ -54,7 +55,7 @@ class LSH(Hashing):
         return None
 
 
-Mechanism = Sparse | Relative | AdaptivelySparse | Synthesizer | AdaptiveSpan | LSH | Recurrent
+Mechanism = Sparse | Relative | AdaptivelySparse | Synthesizer | AdaptiveSpan | LSH | Recurrent | BlockLinformer
 
 # What makes the attention at a place of the cycle of a ``Decoder``, from the arguments of ``SelfAttention``. ``AdaptiveSpan`` has a
 # decoder of its own, since it carries a memory from one segment to the next.
@@ -67,6 +68,7 @@ MODULES: Mapping[type, Callable[[Any, int], Callable[..., Attention]]] = Mapping
         LSH: lambda mechanism, place: (
             functools.partial(LSHAttention, hashing=mechanism) if mechanism.layers[place] == "lsh" else SelfAttention
         ),
+        BlockLinformer: lambda mechanism, place: functools.partial(BlockLinformerAttention, rule=mechanism),
         Recurrent: lambda mechanism, place: (
             functools.partial(RecurrentMixing, cell=mechanism.cell)
             if mechanism.layers[place] == "recurrent"
@@ -79,12 +81,16 @@ MODULES: Mapping[type, Callable[[Any, int], Callable[..., Attention]]] = Mapping
 def check_causal(mechanism: Any) -> None:
     """A ValueError if a mechanism is none of a decoder's."""
     if not isinstance(mechanism, Mechanism):
-        reason = f": {NOT_CAUSAL}" if isinstance(mechanism, Linformer) else ""
+        reason = (
+            f": {NOT_CAUSAL}; {BlockLinformer.__name__} is its causal relative"
+            if isinstance(mechanism, Linformer)
+            else ""
+        )
         raise ValueError(f"{type(mechanism).__name__} is for an Encoder, not for a decoder{reason}")
 
 
 # Mechanisms whose tokens need more of the sequence than a device of a sharded one has.
-_WHOLE = (AdaptivelySparse, Synthesizer, AdaptiveSpan, Recurrent, Linformer)
+_WHOLE = (AdaptivelySparse, Synthesizer, AdaptiveSpan, Recurrent, Linformer, BlockLinformer)
 
 
 def check_sequence(mechanism: Any, heads: int, model: int, sequence: int) -> None:

@@ -2,6 +2,7 @@
 
 from efficient_attn.ops import adaptive_span as adaptive_span
 from efficient_attn.ops import bigbird as bigbird
+from efficient_attn.ops import block_linformer as block_linformer
 from efficient_attn.ops import entmax as entmax
 from efficient_attn.ops import linformer as linformer
 from efficient_attn.ops import longformer as longformer

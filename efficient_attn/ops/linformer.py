@@ -7,6 +7,7 @@ passed: one projection per head ``[K, k, S]``, one for all heads ``[k, S]``, the
 In place of a learned projection, ``mean_pool``, ``max_pool`` and ``convolve`` compress windows of ``S / k`` tokens.
 
 There is no causal form: each compressed key mixes all positions, and no mask over the k slots hides the future.
+``ops.block_linformer`` is its relative in causal order.
 
 Where we differ from released code: hidden keys (padding) are zeroed before they are mixed, where fairseq's mask does nothing. The
 result then does not depend on what padding holds; it still depends on where tokens lie, as the projection does. fairseq projects

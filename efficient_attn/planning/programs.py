@@ -31,6 +31,8 @@ _CACHED: Mapping[str, str] = MappingProxyType(
         "key": "BSK",
         "value": "BSK",
         "query_key": "BSK",
+        "slot_key": "BSK",
+        "slot_value": "BSK",
         "buckets": "BSK",
         "state": "BH",
         "segments": "BS",

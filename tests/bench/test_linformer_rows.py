@@ -29,3 +29,11 @@ def test_what_is_saved():
     assert row.saved(base) == "3.0 / 2.0"
     assert row.saved(dataclasses.replace(base, ms=None)) == "- / 2.0"
     assert row.saved(row) == row.saved(None) == ""
+
+
+def test_what_a_machine_cannot_run_is_compiled_and_says_so(monkeypatch):
+    monkeypatch.setattr(linformer, "MACHINE_GIB", 0.001)
+    row = linformer.linformer(256, 128)
+    assert row.ms is None
+    assert row.time() == f"compiled only: needs {row.mib / 1024:.1f} GiB"
+    assert dataclasses.replace(row, ms=12.34).time() == "12.3"

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.fast
 def test_products_grow_as_published(name):
     flops, chains = mechanisms.grown(name, mechanisms.GROWN)
     quadratic = ("Transformer", "Synthesizer", "Adaptively Sparse")
-    power = 2.0 if name.startswith(quadratic) else 1.5 if name.startswith("Sparse") else 1.0
+    power = 2.0 if name.startswith(quadratic) else 1.5 if name.startswith(("Sparse", "Block")) else 1.0
     assert mechanisms.exponent(mechanisms.GROWN, flops) == pytest.approx(power, abs=0.15)
     if name == "nBRC":
         assert chains[-1] == pytest.approx(16 * chains[0], rel=0.01)
@@ -23,7 +23,9 @@ def test_products_grow_as_published(name):
         assert chains[-1] - chains[0] <= 4
 
 
-@pytest.mark.parametrize("name", ["Longformer, window 256", "Adaptive span, up to 512", "nBRC"])
+@pytest.mark.parametrize(
+    "name", ["Longformer, window 256", "Adaptive span, up to 512", "Block Linformer, k = 16", "nBRC"]
+)
 def test_a_layer_runs(name):
     form, call = mechanisms.layer(name, 64, 1)
     x = jnp.ones((1, 64, mechanisms.SIZE))

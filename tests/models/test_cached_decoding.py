@@ -11,6 +11,7 @@ import pytest
 from efficient_attn.models import (
     LSH,
     AdaptivelySparse,
+    BlockLinformer,
     Decoder,
     DecoderConfig,
     Functional,
@@ -50,6 +51,8 @@ CASES = {
         LSH(chunk=LENGTH, rounds=2, layers=("lsh", "Causal() & NearChunks(4)")),
         TablePositions(sizes=(37,)),
     ),
+    "blocks and slots": (BlockLinformer(block=8, slots=3), RotaryPositions()),
+    "blocks, slots of each head": (BlockLinformer(block=5, slots=2, sharing="none"), SinusoidalPositions()),
     "recurrent and window": (Recurrent(cell="lstm", layers=("recurrent", WINDOW)), SinusoidalPositions()),
     "sparsemax": (AdaptivelySparse(alpha=2.0), RotaryPositions()),
     "synthesizer, random and window": (

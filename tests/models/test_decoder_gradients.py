@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efficient_attn.models import Decoder, DecoderConfig, Functional, Sparse
+from efficient_attn.models import BlockLinformer, Decoder, DecoderConfig, Functional, Sparse
 from efficient_attn.nn.embedding import RotaryPositions, SinusoidalPositions, TablePositions
 from efficient_attn.tasks.language_modelling import cross_entropy
 
@@ -14,7 +14,7 @@ LENGTH = 11
 TOKENS = jnp.asarray(np.random.default_rng(0).permutation(LENGTH)[None], jnp.int32)
 
 
-def influences(positions, patterns, *, norm="pre", jit=True):
+def influences(positions, attention, *, norm="pre", jit=True):
     """Bool ``[LENGTH, LENGTH]``: whether the loss of token i depends on token j."""
     config = DecoderConfig(
         depth=2,
@@ -22,7 +22,7 @@ def influences(positions, patterns, *, norm="pre", jit=True):
         heads=2,
         vocab=LENGTH,
         positions=positions,
-        attention=Sparse(patterns=patterns),
+        attention=Sparse(patterns=attention) if isinstance(attention, tuple) else attention,
         logits="untied",
         norm=norm,
     )
@@ -44,6 +44,11 @@ SCHEMES = {"rotary": RotaryPositions(), "sinusoidal": SinusoidalPositions(), "ta
 @pytest.mark.parametrize("name", SCHEMES)
 def test_a_loss_depends_on_exactly_the_tokens_before(name):
     np.testing.assert_array_equal(influences(SCHEMES[name], ("Causal()",)), np.tri(LENGTH, k=-1, dtype=bool))
+
+
+def test_slots_of_blocks_reach_everything_before_and_nothing_after():
+    found = influences(RotaryPositions(), BlockLinformer(block=4, slots=2))
+    np.testing.assert_array_equal(found, np.tri(LENGTH, k=-1, dtype=bool))
 
 
 def test_without_jit_and_with_post_norm():

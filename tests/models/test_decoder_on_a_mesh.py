@@ -1,20 +1,24 @@
 """The trainer's step gives the losses of one device over eight, however rows, tokens, experts, heads and parameters are split."""
 
-import contextlib
 import functools
-from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from chosen_routes import watched
 
-from efficient_attn.models import LSH, AdaptivelySparse, DecoderConfig, Experts, Sparse, Synthesizer, decoder_of
+from efficient_attn.models import (
+    LSH,
+    AdaptivelySparse,
+    BlockLinformer,
+    DecoderConfig,
+    Experts,
+    Sparse,
+    Synthesizer,
+    decoder_of,
+)
 from efficient_attn.models.dimensions import parameter_specs
-from efficient_attn.nn.lsh_attention import LSHAttention
-from efficient_attn.nn.moe import MoE
-from efficient_attn.ops import routing
 from efficient_attn.recipe import Mesh
 from efficient_attn.tasks import LanguageModelling
 from efficient_attn.tasks.language_modelling import token_losses
@@ -38,6 +42,7 @@ MODELS = {
         logits_stretch=4,
     ),
     "four hashed heads": CONFIG(heads=4, attention=LSH(chunk=4, rounds=2, layers=("lsh", "Causal() & NearChunks(8)"))),
+    "blocks and slots": CONFIG(depth=1, attention=BlockLinformer(block=6, slots=2, sharing="none")),
     "experts": CONFIG(experts=Experts(number=4, group=16)),
     # So few that a device's tokens of a row are whole groups, where the row of them above ends in padding.
     "experts of few tokens": CONFIG(experts=Experts(number=4, group=5)),
@@ -63,47 +68,6 @@ def objective_of(model: str):
 def batch_of(draw: np.random.Generator, length: int) -> dict[str, np.ndarray]:
     tokens = (draw.integers(0, 256, (8, 1)) + 3 * np.arange(length)).astype(np.int32) % 256
     return {"tokens": tokens, "valid": np.arange(length)[None, :] < draw.integers(1, length + 1, (8, 1))}
-
-
-def scattered(shape: tuple[int, ...], most: int) -> jax.Array:
-    """Numbers below ``most`` that depend on nothing but their place."""
-    place = jnp.arange(np.prod(shape), dtype=jnp.uint32).reshape(shape)
-    return ((place * np.uint32(2654435761) >> 7) % most).astype(jnp.int32)
-
-
-def hashes_given(self, hashed, key, given):
-    rounds = self._rotations(key, hashed.shape[1])[0].shape[2]
-    return scattered((*hashed.shape[:3], rounds), int(np.prod(self.hashing.factors(hashed.shape[1]))))
-
-
-def experts_given(self, logits, valid, drawn):
-    number, gates = self.experts.number, jax.nn.softmax(logits)
-    first = scattered(logits.shape[:2], number)
-    expert = jnp.stack([first, (first + 1 + scattered(logits.shape[:2], number - 1)) % number], -1)
-    gate = jnp.take_along_axis(gates, expert, -1)
-    balance = jnp.mean(jnp.take_along_axis(gates, expert[..., :1], -1), (1, 2))
-    wanted = jnp.broadcast_to(valid[..., None], expert.shape)
-    return routing.Choices(expert, gate / gate.sum(-1, keepdims=True), wanted, balance)
-
-
-@contextlib.contextmanager
-def watched(given: bool, seen: list[np.ndarray]):
-    """What hashes and routers choose goes to ``seen``; where it is ``given``, it is not theirs to choose."""
-    hashes = hashes_given if given else LSHAttention._buckets
-    experts = experts_given if given else MoE._choose
-    note = lambda x: jax.debug.callback(lambda x: seen.append(np.asarray(x)), x)  # noqa: E731
-
-    def hash_noted(*arguments):
-        note(buckets := hashes(*arguments))
-        return buckets
-
-    def expert_noted(*arguments):
-        choices = experts(*arguments)
-        note(jnp.where(choices.wanted, choices.expert, -1))
-        return choices
-
-    with mock.patch.object(LSHAttention, "_buckets", hash_noted), mock.patch.object(MoE, "_choose", expert_noted):
-        yield
 
 
 @functools.cache
@@ -138,7 +102,7 @@ PAIRS = [
     )
     for model in ("dense", "patterns")
     for mesh in MESHES
-]
+] + [("blocks and slots", "rows, experts and heads")]
 cached = functools.cache(losses)
 
 
@@ -246,9 +210,10 @@ def test_eight_devices_give_the_gradients_of_one(model, mesh):
         (LSH(chunk=4, rounds=2), 40, r"2 heads, each with the whole sequence, do not divide among 1 \* 4 devices"),
         (LSH(chunk=4, rounds=2), 38, "38 tokens do not divide among 4 devices of mesh axis sequence"),
         (AdaptivelySparse(), 40, "entmax attention needs whole sequences"),
+        (BlockLinformer(block=8, slots=2), 40, "BlockLinformer attention needs whole sequences"),
         (Synthesizer(length=40), 40, "a Synthesizer needs whole sequences"),
     ],
-    ids=["length", "hashed heads", "hashed length", "entmax", "synthesized"],
+    ids=["length", "hashed heads", "hashed length", "entmax", "blocks and slots", "synthesized"],
 )
 def test_what_a_sharded_sequence_cannot_be_is_said(attention, length, said):
     form = decoder_of(CONFIG(attention=attention))
