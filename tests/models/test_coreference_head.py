@@ -114,7 +114,7 @@ def blended(head, vectors, found):
     return after
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 3])
 def test_spans_and_scores_are_those_of_the_equations(depth):
     head, x = built(dataclasses.replace(LINKING, depth=depth))
     told = layout()
