@@ -157,12 +157,12 @@ class CoreferenceReading(TextReading):
 class Page:
     """A document as tokens, in parts."""
 
-    tokens: Int[np.ndarray, "P T"]
-    words: Int[np.ndarray, "P T"]
+    tokens: Int[np.ndarray, "parts T"]
+    words: Int[np.ndarray, "parts T"]
     """Which word of the document each is of; -1: of none."""
-    sentences: Int[np.ndarray, "P T"]
+    sentences: Int[np.ndarray, "parts T"]
     """Of the words; -1: there is none."""
-    lengths: Int[np.ndarray, " P"]
+    lengths: Int[np.ndarray, " parts"]
     """Tokens of each part; 0: it is not needed."""
     cut: bool
     """Whether words did not fit."""
@@ -207,7 +207,7 @@ def _units(words: Sequence[Pieces], sentences: Sequence[int], room: int) -> Iter
         yield from [sentence] if whole else [[word] for word in sentence]
 
 
-def _edges(document: data.CoreferenceDocument, page: Page) -> Int[np.ndarray, "P T"]:
+def _edges(document: data.CoreferenceDocument, page: Page) -> Int[np.ndarray, "parts T"]:
     """Where words begin and end."""
     del document
     around = np.pad(page.words, ((0, 0), (1, 1)), constant_values=_NO_WORD)
@@ -215,7 +215,7 @@ def _edges(document: data.CoreferenceDocument, page: Page) -> Int[np.ndarray, "P
     return np.where(page.words >= 0, begins * BEGINS + ends * ENDS, 0).astype(np.int8)
 
 
-def _speakers(document: data.CoreferenceDocument, page: Page) -> Int[np.ndarray, "P T"]:
+def _speakers(document: data.CoreferenceDocument, page: Page) -> Int[np.ndarray, "parts T"]:
     """Who says each token, as numbers in the order in which they begin to speak."""
     names = {name: number for number, name in enumerate(dict.fromkeys(document.speakers))}
     numbers = np.array([names[name] for name in document.speakers], np.int32)

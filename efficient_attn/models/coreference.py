@@ -144,7 +144,7 @@ class CoreferenceHead(nnx.Module):
         del x, table, key
         return {}
 
-    def link(self, x: Float[Array, "B P T D"], layout: Layout, key: jax.Array | None) -> Links:
+    def link(self, x: Float[Array, "B parts T D"], layout: Layout, key: jax.Array | None) -> Links:
         """The spans of documents that may be mentions, and what they may go back to.
 
         Args:
@@ -159,7 +159,7 @@ class CoreferenceHead(nnx.Module):
             return jax.vmap(lambda x, layout: self._linked(x, layout, None))(x, layout)
         return jax.vmap(self._linked)(x, layout, jax.random.split(key, x.shape[0]))
 
-    def _linked(self, x: Float[Array, "P T D"], layout: Layout, key: jax.Array | None) -> Links:
+    def _linked(self, x: Float[Array, "parts T D"], layout: Layout, key: jax.Array | None) -> Links:
         parts, length, _ = x.shape
         x, flat = x.reshape(parts * length, -1), jax.tree.map(jnp.ravel, layout)
         keys = [None] * 5 if key is None else list(jax.random.split(key, 5))
@@ -181,7 +181,7 @@ class CoreferenceHead(nnx.Module):
         fine = self._fine(spans, features, chosen, coarse, keys[4])
         return Links(starts=start, ends=end, valid=valid, antecedents=chosen, scores=fine)
 
-    def _mention_scores(self, x, means, widths, key) -> Float[Array, "T W"]:
+    def _mention_scores(self, x, means, widths, key) -> Float[Array, "T widths"]:
         """The mention score of every span, one width after the other."""
         begin, end, mean, width = self.mention.parts
         begins, ends, widths = begin(x), end(x), width(widths)
@@ -196,7 +196,7 @@ class CoreferenceHead(nnx.Module):
         scores = jax.lax.map(lambda args: of_width(*args), (places, means, widths))
         return (scores + priors[:, None]).T
 
-    def _allowed(self, flat: Layout, part: Int[Array, " T"]) -> Bool[Array, "T W"]:
+    def _allowed(self, flat: Layout, part: Int[Array, " T"]) -> Bool[Array, "T widths"]:
         """The spans of whole words within one sentence and one part."""
         first = jnp.arange(len(part))[:, None]
         last = first + jnp.arange(self.linking.widest)
@@ -205,7 +205,9 @@ class CoreferenceHead(nnx.Module):
         words = (flat.edges[first] & BEGINS > 0) & (flat.edges[last] & ENDS > 0)
         return inside & together & words & (flat.sentences[first] >= 0)
 
-    def _coarse(self, spans, mentions, valid, key) -> tuple[Int[Array, "M A"], Float[Array, "M A"]]:
+    def _coarse(
+        self, spans, mentions, valid, key
+    ) -> tuple[Int[Array, "spans antecedents"], Float[Array, "spans antecedents"]]:
         """The best antecedents of each span by a cheap score, and this score; ``NEVER`` where there are not so many."""
         rate, place = self.linking.dropout, jnp.arange(len(spans))
         keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
@@ -218,7 +220,9 @@ class CoreferenceHead(nnx.Module):
         best, chosen = jax.lax.top_k(scores, min(self.linking.antecedents, len(spans)))
         return chosen, best
 
-    def _features(self, told, chosen: Int[Array, "M A"], key) -> Float[Array, "M A f"]:
+    def _features(
+        self, told, chosen: Int[Array, "spans antecedents"], key
+    ) -> Float[Array, "spans antecedents features"]:
         """What is known of each span and each of its antecedents beside their words: of the speakers, the genre, the distances."""
         speakers, parts, genre = told
         same = (speakers[:, None] == speakers[chosen]).astype(jnp.int32)
@@ -229,18 +233,25 @@ class CoreferenceHead(nnx.Module):
         found.append(jnp.broadcast_to(self.genres[...][genre], found[0].shape))
         return drop(jnp.concatenate(found, axis=-1), self.linking.dropout, key)
 
-    def _fine(self, spans, features, chosen, coarse, key) -> Float[Array, "M scores"]:
+    def _fine(self, spans, features, chosen, coarse, key) -> Float[Array, "spans scores"]:
         """The scores of no antecedent and of each, after all blending."""
-        nothing = jnp.zeros((len(spans), 1))
-        for turn in range(self.linking.depth):
-            own = None if key is None else jax.random.fold_in(key, turn)
-            fine = self._pair_scores(spans, features, chosen, own)
-            scores = jnp.concatenate([nothing, jnp.where(coarse > NEVER, coarse + fine, NEVER)], axis=-1)
-            if turn < self.linking.depth - 1:
-                spans = self._blended(spans, chosen, jax.nn.softmax(scores, axis=-1))
+        depth = self.linking.depth
+        keys = [None] * depth if key is None else list(jax.random.split(key, depth))
+        scores = self._scores(spans, features, chosen, coarse, keys[0])
+        for own in keys[1:]:
+            spans = self._blended(spans, chosen, jax.nn.softmax(scores, axis=-1))
+            scores = self._scores(spans, features, chosen, coarse, own)
         return scores
 
-    def _pair_scores(self, spans, features, chosen: Int[Array, "M A"], key) -> Float[Array, "M A"]:
+    def _scores(self, spans, features, chosen, coarse, key) -> Float[Array, "spans scores"]:
+        """The scores of no antecedent and of each, of spans as they are."""
+        fine = self._pair_scores(spans, features, chosen, key)
+        there = jnp.where(coarse > NEVER, coarse + fine, NEVER)
+        return jnp.concatenate([jnp.zeros((len(spans), 1)), there], axis=-1)
+
+    def _pair_scores(
+        self, spans, features, chosen: Int[Array, "spans antecedents"], key
+    ) -> Float[Array, "spans antecedents"]:
         """A network's score of each span with each of its antecedents, one antecedent after the other."""
         one, other, both, told = self.pair.parts
         ones, others = one(spans), other(spans)
@@ -253,7 +264,9 @@ class CoreferenceHead(nnx.Module):
         places = jnp.arange(chosen.shape[1])
         return jax.lax.map(lambda args: of_place(*args), (places, chosen.T, jnp.swapaxes(features, 0, 1))).T
 
-    def _blended(self, spans, chosen: Int[Array, "M A"], weights: Float[Array, "M scores"]) -> Float[Array, "M E"]:
+    def _blended(
+        self, spans, chosen: Int[Array, "spans antecedents"], weights: Float[Array, "spans scores"]
+    ) -> Float[Array, "spans features"]:
         """Spans with what they are expected to go back to, themselves where that is nothing."""
         rows = jnp.arange(len(spans))
         whole = jnp.diag(weights[:, 0]).at[rows[:, None], chosen].add(weights[:, 1:])

@@ -209,7 +209,7 @@ class Encoder(nnx.Module):
         hidden = self._hidden(tokens, types, key_mask, global_mask, keys[0])
         pooled = None if self.pooler is None else self.pooler(hidden)
         read = pooled if self.config.head in POOLED else hidden
-        results = self.head(read, self.embedding.table(), keys[1])
+        results: dict[str, Any] = self.head(read, self.embedding.table(), keys[1])
         if question is not None:
             results = without_question(results, question)
         if self.config.head == "multiple_choice":

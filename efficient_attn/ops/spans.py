@@ -16,7 +16,7 @@ _LOGARITHMIC, _BUCKETS = 5, 10
 _NONE = -1
 
 
-def head_means(x: Float[Array, "T D"], scores: Float[Array, " T"], widths: int) -> Float[Array, "W T D"]:
+def head_means(x: Float[Array, "T D"], scores: Float[Array, " T"], widths: int) -> Float[Array, "widths T D"]:
     """The mean of each span's tokens, weighted by the softmax of their scores within it.
 
     ``mean(t, w) = mean(t, w-1) + s (x[t+w] - mean(t, w-1))`` with ``s = sigmoid(score[t+w] - logsumexp(score[t:t+w]))``.
@@ -40,7 +40,7 @@ def head_means(x: Float[Array, "T D"], scores: Float[Array, " T"], widths: int) 
 
 
 def kept_spans(
-    scores: Float[Array, "T W"], allowed: Bool[Array, "T W"], count: Int[Array, ""], room: int
+    scores: Float[Array, "T widths"], allowed: Bool[Array, "T widths"], count: Int[Array, ""], room: int
 ) -> tuple[Int[Array, " room"], Bool[Array, " room"]]:
     """The best spans of which no two cross, in the order of the text: first tokens first, and of the same first the shortest.
 
@@ -62,7 +62,7 @@ def kept_spans(
     return jnp.where(entry < scores.size, entry, 0), entry < scores.size
 
 
-def uncrossed(scores: Float[Array, "T W"], allowed: Bool[Array, "T W"]) -> Bool[Array, "T W"]:
+def uncrossed(scores: Float[Array, "T widths"], allowed: Bool[Array, "T widths"]) -> Bool[Array, "T widths"]:
     """The spans that are taken if one after the other is, from the best on, unless it crosses one that is taken already.
 
     All those that no better one crosses are taken at once, what they cross is dropped, and so on with what is left: the same spans,
@@ -87,13 +87,13 @@ def uncrossed(scores: Float[Array, "T W"], allowed: Bool[Array, "T W"]) -> Bool[
     return taken
 
 
-def crossing(values: Int[Array, "T W"]) -> Int[Array, "T W"]:
+def crossing(values: Int[Array, "T widths"]) -> Int[Array, "T widths"]:
     """The greatest of the values of all spans that cross a span; -1 where there is none, as of a value that is not there."""
     # Those that begin within it, after its first token, and end after it; and those that end within it and begin before it.
     return jnp.maximum(_slanted(_reaching(values, -1), 1), _reaching(_slanted(values, -1), 1))
 
 
-def _reaching(values: Int[Array, "T W"], direction: int) -> Int[Array, "T W"]:
+def _reaching(values: Int[Array, "T widths"], direction: int) -> Int[Array, "T widths"]:
     """At ``t, w`` the greatest ``values[t + direction * j, v]`` with ``j < w`` and ``v > j``."""
     width = values.shape[1]
     beyond = jax.lax.cummax(jnp.pad(values, ((0, 0), (0, 1)), constant_values=_NONE), axis=1, reverse=True)[:, 1:]
@@ -101,7 +101,7 @@ def _reaching(values: Int[Array, "T W"], direction: int) -> Int[Array, "T W"]:
     return jnp.pad(best, ((0, 0), (1, 0)), constant_values=_NONE)[:, :width]
 
 
-def _slanted(values: Int[Array, "T W"], direction: int) -> Int[Array, "T W"]:
+def _slanted(values: Int[Array, "T widths"], direction: int) -> Int[Array, "T widths"]:
     """``values[t + direction * w, w]`` at ``t, w``: from rows of last tokens to rows of first ones, or, with -1, back."""
     tokens, widths = values.shape
     row = jnp.arange(tokens)[:, None] + direction * jnp.arange(widths)
