@@ -1,7 +1,8 @@
 """How an encoder reads a question and several paragraphs, and what it says of them: an answer and the sentences that it rests on.
 
 ``<s> [question] q [/question] <t> title </t> sentence [s] sentence [s] <t> title </t> ... </s>``: the five marks are tokens of
-their own, the last of the model's vocabulary. The question and all marks of titles and sentences see and are seen by all.
+their own, the last of the model's vocabulary. The question and all marks of titles and sentences see and are seen by all. Where one
+text has no room for the paragraphs they are in parts, each after the question, of which none sees another.
 
 Reference:
   Beltagy, Peters, Cohan, "Longformer", 2020, section 6 and appendix E.2: HotpotQA.
@@ -32,12 +33,19 @@ _PLACES, _LONGEST, _BEST = 16, 30, 20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Concluding:
-    """What a run that reads all paragraphs hands on to one that reads some of them."""
+    """How many paragraphs are read together, and what a run that reads all hands on to one that reads some of them."""
+
+    parts: int = 1
+    """The most parts of ``context`` tokens, of whole paragraphs, each with the question before it."""
 
     paragraphs: int = 5
     """The most of a question."""
     score: float = -3.0
     """The logit above which one is handed on."""
+
+    def __post_init__(self):
+        if self.parts < 1:
+            raise ValueError(f"concluding.parts must be at least 1, got {self.parts}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,9 +71,16 @@ class EvidenceReading(TextReading):
 
     def blank(self) -> data.Batch:
         """A training batch of one row, of a text of zeros."""
-        rows = super().blank()
-        nothing = np.zeros(rows["tokens"].shape, np.int8)
-        return rows | {"marks": nothing, "facts": nothing, "kinds": np.zeros(1, np.int32)}
+        shape = 1, *self._shape
+        rows = {"tokens": np.zeros(shape, np.int32), "valid": np.ones(shape, bool), "targets": self.blank_targets()}
+        nothing = {name: np.zeros(shape, np.int8) for name in ("types", "marks", "facts")}
+        return rows | nothing | {"kinds": np.zeros(1, np.int32)}
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of what is read of a question: tokens, or parts and tokens."""
+        parts = (self.concluding.parts,) if self.concluding.parts > 1 else ()
+        return *parts, self.pieces.context
 
     def encode(self, split: data.EvidenceQuestions) -> data.EncodedTexts:
         """A split as the model reads it.
@@ -73,24 +88,26 @@ class EvidenceReading(TextReading):
         Raises:
           ValueError: if more tokens are global than the model's attention takes.
         """
-        shape = len(split), self.pieces.context
-        arrays = {
-            "tokens": np.full(shape, self.model.pad_token, np.int32),
-            "types": np.zeros(shape, np.int8),
-            "marks": np.zeros(shape, np.int8),
-            "facts": np.zeros(shape, np.int8),
-            "kinds": np.zeros(len(split), np.int32),
-            "targets": np.full((len(split), _PLACES, 2), -1, np.int32),
+        count, parts, context = len(split), self.concluding.parts, self.pieces.context
+        # Slots are counted over all parts.
+        arrays: dict[str, np.ndarray] = {
+            name: np.zeros((count, parts * context), np.int8) for name in ("types", "marks", "facts")
         }
-        lengths, truncated = np.zeros(len(split), np.int32), 0
+        arrays["tokens"] = np.full((count, parts * context), self.model.pad_token, np.int32)
+        arrays |= {"kinds": np.zeros(count, np.int32), "targets": np.full((count, _PLACES, 2), -1, np.int32)}
+        lengths, truncated = np.zeros((count, parts), np.int32), 0
         for row, page in enumerate(self._pages(split)):
-            lengths[row] = len(page.tokens)
             truncated += page.cut
-            arrays["tokens"][row, : len(page.tokens)] = page.tokens
-            arrays["marks"][row, : len(page.tokens)] = page.marks
+            for place, (tokens, marks) in enumerate(page.parts):
+                slots = slice(place * context, place * context + len(tokens))
+                arrays["tokens"][row, slots], arrays["marks"][row, slots] = tokens, marks
+                lengths[row, place] = len(tokens)
             self._check(page, split.questions[row].key)
             self._teach(arrays, row, page, split.questions[row])
         arrays = arrays if split.labelled else {k: v for k, v in arrays.items() if k != "targets"}
+        read = ("types", "marks", "facts", "tokens")
+        arrays |= {name: arrays[name].reshape(count, *self._shape) for name in read}
+        lengths = lengths.reshape(count, *self._shape[:-1])
         return data.EncodedTexts(arrays=arrays, lengths=lengths, truncated=truncated, description=split.description)
 
     def predictions(self, split: data.EvidenceQuestions, examples: data.EncodedTexts, results: Results) -> Predictions:
@@ -110,10 +127,11 @@ class EvidenceReading(TextReading):
         marks = range(self.model.vocab - MARKS, self.model.vocab)
         for question in split.questions:
             texts = [question.question, *(t for p in question.paragraphs for t in (p.title, *p.sentences))]
-            yield page_of(question, self.pieces.encoded(texts), (first, *marks, last), self.pieces.context)
+            shape = self.concluding.parts, self.pieces.context
+            yield page_of(question, self.pieces.encoded(texts), (first, *marks, last), shape)
 
     def _check(self, page: "Page", key: str) -> None:
-        attention, count = self.model.attention, int(np.count_nonzero(page.marks))
+        attention, count = self.model.attention, max(int(np.count_nonzero(marks)) for _, marks in page.parts)
         if isinstance(attention, Longformer) and count > attention.max_globals:
             raise ValueError(
                 f"question {key} and the marks of its paragraphs are {count} tokens, all global: max_globals must be as many, got "
@@ -174,48 +192,61 @@ class Sentence:
 class Page:
     """A question and its paragraphs as tokens."""
 
-    tokens: np.ndarray
-    marks: np.ndarray
+    parts: Sequence[tuple[Sequence[int], Sequence[int]]]
+    """The tokens of each and their marks."""
     titles: Sequence[tuple[int, str]]
-    """The slot of the mark before each title."""
+    """The slot of the mark before each title, counted over all parts."""
     sentences: Sequence[Sentence]
     cut: bool
     """Whether sentences did not fit."""
 
 
-def page_of(question: data.EvidenceQuestion, encodings: Sequence[Any], special: Sequence[int], context: int) -> Page:
-    """A page of at most ``context`` tokens; paragraphs whose title does not fit and sentences that do not are left out.
+def page_of(
+    question: data.EvidenceQuestion, encodings: Sequence[Any], special: Sequence[int], shape: tuple[int, int]
+) -> Page:
+    """A page; paragraphs whose title does not fit in its last part and sentences that do not are left out.
 
     Args:
       question: what is asked and read.
       encodings: of the question, and of each title and its sentences.
       special: the first token, the marks of a question's and a title's beginning and end and of a sentence's end, the last token.
-      context: the most tokens.
+      shape: the most parts, and the most tokens of each.
     """
     first, q, q_end, t, t_end, s, last = special
+    most, context = shape
     asked, *rest = encodings
-    tokens, marks = [first, q, *asked.ids, q_end], [QUESTION] * (len(asked.ids) + 3)
-    titles, sentences, left, cut = [], [], iter(rest), False
+    begin = [first, q, *asked.ids, q_end], [QUESTION] * (len(asked.ids) + 3)
+    parts, titles, sentences, left, cut = [tuple(map(list, begin))], [], [], iter(rest), False
     for paragraph in question.paragraphs:
         name, own = next(left), [next(left) for _ in paragraph.sentences]
+        whole = len(name.ids) + 3 + sum(len(found.ids) + 1 for found in own)
+        if len(parts[-1][0]) + whole > context and len(parts[-1][0]) > len(begin[0]) and len(parts) < most:
+            parts.append(tuple(map(list, begin)))
+        (tokens, marks), before = parts[-1], (len(parts) - 1) * context
         if len(tokens) + len(name.ids) + 3 > context:
             cut = True
             continue
-        titles.append((len(tokens), paragraph.title))
+        titles.append((before + len(tokens), paragraph.title))
         tokens += [t, *name.ids, t_end]
         marks += [TITLE, *[0] * (len(name.ids) + 1)]
-        for number, (text, found) in enumerate(zip(paragraph.sentences, own, strict=True)):
-            if len(tokens) + len(found.ids) + 2 > context:
-                cut = True
-                break
-            begin, slot = len(tokens), len(tokens) + len(found.ids)
-            fact = (paragraph.title, number)
-            sentences.append(Sentence(fact=fact, begin=begin, slot=slot, text=text, offsets=found.offsets))
-            tokens += [*found.ids, s]
-            marks += [*[0] * len(found.ids), SENTENCE]
-    tokens, marks = [*tokens, last][:context], [*marks, 0][:context]
-    arrays = {"tokens": np.array(tokens, np.int32), "marks": np.array(marks, np.int8)}
-    return Page(**arrays, titles=titles, sentences=sentences, cut=cut)
+        read = list(_read(paragraph, own, s, parts[-1], before, context))
+        sentences, cut = sentences + read, cut or len(read) < len(own)
+    ended = [([*tokens, last][:context], [*marks, 0][:context]) for tokens, marks in parts]
+    return Page(parts=ended, titles=titles, sentences=sentences, cut=cut)
+
+
+def _read(
+    paragraph: data.Paragraph, own: Sequence[Any], mark: int, part: tuple[list[int], ...], before: int, context: int
+) -> Iterator[Sentence]:
+    """Writes the sentences of a paragraph that a part has room for, and marks of their ends; ``before`` slots are of others."""
+    tokens, marks = part
+    for number, (text, found) in enumerate(zip(paragraph.sentences, own, strict=True)):
+        if len(tokens) + len(found.ids) + 2 > context:
+            return
+        start, fact = before + len(tokens), (paragraph.title, number)
+        tokens += [*found.ids, mark]
+        marks += [*[0] * len(found.ids), SENTENCE]
+        yield Sentence(fact=fact, begin=start, slot=start + len(found.ids), text=text, offsets=found.offsets)
 
 
 def _places(page: Page, answer: str, facts: frozenset[data.Fact]) -> list[tuple[int, int]]:

@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from efficient_attn import candidate_reading, data, evidence_reading
 from efficient_attn.answer_reading import Answering, AnswerReading
 from efficient_attn.candidate_reading import CandidateReading, Choosing
+from efficient_attn.coreference_reading import CoreferenceReading, Resolving
 from efficient_attn.evidence_reading import Concluding, EvidenceReading
 from efficient_attn.models import Encoder, EncoderConfig, Functional, Longformer, encoder_of
 from efficient_attn.recipe import TRAINED, Recipe
@@ -19,7 +21,7 @@ from efficient_attn.tasks.evidence import KINDS
 from efficient_attn.text_readings import ChoiceReading, ClassReading, TextReading
 
 Classed = data.GLUE | data.LabelledLines | data.TFDSLabelled
-Labelled = Classed | data.SQuAD | data.CoNLL | data.ChoiceLines | data.WikiHop | data.HotpotQA
+Labelled = Classed | data.SQuAD | data.CoNLL | data.ChoiceLines | data.WikiHop | data.HotpotQA | data.OntoNotes
 _CLASSES = ("classification", "pooled_classification", "activated_classification")
 # The way of reading that a source needs, and the heads that learn from it.
 _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingProxyType(
@@ -32,6 +34,16 @@ _READINGS: Mapping[type, tuple[type[TextReading], tuple[str, ...]]] = MappingPro
         data.ChoiceLines: (ChoiceReading, ("multiple_choice",)),
         data.WikiHop: (CandidateReading, ("token_classification",)),
         data.HotpotQA: (EvidenceReading, ("evidence",)),
+        data.OntoNotes: (CoreferenceReading, ("coreference",)),
+    }
+)
+# The fields of an experiment that a way of reading takes beside those that all take.
+_CHOICES: Mapping[type[TextReading], tuple[str, ...]] = MappingProxyType(
+    {
+        AnswerReading: ("answering",),
+        CandidateReading: ("choosing",),
+        EvidenceReading: ("concluding",),
+        CoreferenceReading: ("resolving",),
     }
 )
 # Tokens of the data's own, which a checkpoint's vocabulary does not have.
@@ -39,7 +51,7 @@ _MARKS: Mapping[type, int] = MappingProxyType(
     {data.WikiHop: candidate_reading.MARKS, data.HotpotQA: evidence_reading.MARKS}
 )
 # What a checkpoint of another head does not say of the body.
-_OWN = (*TRAINED, "head", "head_activation", "labels", "pooler")
+_OWN = (*TRAINED, "head", "head_activation", "labels", "linking", "pooler")
 _OWN_OF_ATTENTION = ("max_globals",)
 
 
@@ -63,6 +75,10 @@ class FineTuningExperiment(Recipe):
     """How much is read before one of some candidates is chosen, where the data has some."""
     concluding: Concluding = dataclasses.field(default_factory=Concluding)
     """What of several paragraphs is handed on to another run, where the data has some."""
+    resolving: Resolving = dataclasses.field(default_factory=Resolving)
+    """How much of a document is read, where the data has mentions in documents."""
+    head_rate: float = 1.0
+    """The learning rate of the head, as a multiple of that of all else."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -71,6 +87,8 @@ class FineTuningExperiment(Recipe):
             raise ValueError(
                 f"{type(self.source).__name__} is learned by a head {' or '.join(heads)}, got {self.model.head!r}"
             )
+        if self.head_rate <= 0:
+            raise ValueError(f"head_rate must be positive, got {self.head_rate}")
         self.model.check_context(self.context)
         if self.model.heads % self.mesh.model:
             raise ValueError(f"mesh.model must divide the {self.model.heads} heads, got {self.mesh.model}")
@@ -120,10 +138,13 @@ class FineTuningExperiment(Recipe):
         """How the model reads its data."""
         kind, _ = _READINGS[type(self.source)]
         names = ("model", "source", "batch_size", "seed", "eval_batch_size")
-        own = {AnswerReading: ("answering",), CandidateReading: ("choosing",), EvidenceReading: ("concluding",)}.get(
-            kind, ()
-        )
-        return kind(pieces=self._pieces, **{name: getattr(self, name) for name in (*names, *own)})
+        return kind(pieces=self._pieces, **{name: getattr(self, name) for name in (*names, *_CHOICES.get(kind, ()))})
+
+    def update(self) -> optax.GradientTransformation:
+        """What makes an update of a gradient, the head's at its own rate."""
+        if self.head_rate == 1.0:
+            return super().update()
+        return optax.chain(super().update(), optax.masked(optax.scale(self.head_rate), _of_head))
 
     def fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is learned and how it runs, as JSON objects; a tokenizer is what is in its files, wherever they lie."""
@@ -166,3 +187,8 @@ class FineTuningExperiment(Recipe):
             return table
         draw = jax.jit(lambda key: self.form.init(key)["embedding"]["tokens"][-marks:])
         return np.concatenate([table, np.asarray(draw(jax.random.key(self.seed)), table.dtype)])
+
+
+def _of_head(params: dict[str, Any]) -> dict[str, Any]:
+    """Marks the parameters of the head."""
+    return {name: jax.tree.map(lambda _, own=name == "head": own, part) for name, part in params.items()}

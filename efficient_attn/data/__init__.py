@@ -28,6 +28,13 @@ from efficient_attn.data.labelled_text import LabelledLines, LabelledTexts, writ
 from efficient_attn.data.long_memory import CopyFirst, Denoising
 from efficient_attn.data.masking import Masking, masked
 from efficient_attn.data.moving import Moving, moved
+from efficient_attn.data.ontonotes import (
+    Cluster,
+    CoreferenceDocument,
+    CoreferenceDocuments,
+    OntoNotes,
+    write_clusters,
+)
 from efficient_attn.data.packing import LongDocuments, pack
 from efficient_attn.data.pair_batches import PairBatches, by_length, pair_rows, text_rows
 from efficient_attn.data.pairs import Lines, Pairs, PairSource, ParallelText
@@ -61,10 +68,13 @@ __all__ = [
     "CandidateQuestions",
     "ChoiceLines",
     "Choices",
+    "Cluster",
     "CoNLL",
     "ContiguousBatches",
     "CopyFirst",
     "Copying",
+    "CoreferenceDocument",
+    "CoreferenceDocuments",
     "CroppedImages",
     "Denoising",
     "EncodedTexts",
@@ -90,6 +100,7 @@ __all__ = [
     "LongDocuments",
     "Masking",
     "Moving",
+    "OntoNotes",
     "PaddedDigits",
     "PairBatches",
     "PairSource",
@@ -152,6 +163,7 @@ __all__ = [
     "told_tokens",
     "with_minimum_context",
     "write_candidates",
+    "write_clusters",
     "write_submission",
     "write_tagged",
     "yardsticks",

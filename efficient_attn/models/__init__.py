@@ -7,6 +7,9 @@ from efficient_attn.models.choice import encoder_of as encoder_of
 from efficient_attn.models.choice import image_reader_of as image_reader_of
 from efficient_attn.models.choice import seq2seq_of as seq2seq_of
 from efficient_attn.models.conversion import longformer_of as longformer_of
+from efficient_attn.models.coreference import Layout as Layout
+from efficient_attn.models.coreference import Linking as Linking
+from efficient_attn.models.coreference import Links as Links
 from efficient_attn.models.decoder import Decoder as Decoder
 from efficient_attn.models.decoder_config import DecoderConfig as DecoderConfig
 from efficient_attn.models.encoder import Encoder as Encoder

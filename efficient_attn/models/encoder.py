@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from efficient_attn.models.coreference import Linking, Links
 from efficient_attn.models.encoder_heads import HEADS, POOLED, HeadName, Pooler, without_question
 from efficient_attn.nn.bigbird_attention import BigBird
 from efficient_attn.nn.dropout import drop
@@ -57,6 +58,8 @@ class EncoderConfig:
     """Of the hidden layer of the heads ``masked_lm``, ``activated_classification`` and ``evidence``."""
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
     """Names of the classes."""
+    linking: Linking = dataclasses.field(default_factory=Linking)
+    """How the head ``coreference`` finds mentions and links them."""
     pooler: bool = True
     """Whether the first token becomes ``pooler_output``; some heads need it."""
     dropout: float = 0.0
@@ -126,6 +129,8 @@ class EncoderOutput:
     start_logits: Float[Array, "*batch T"] | None = None
     end_logits: Float[Array, "*batch T"] | None = None
     evidence_logits: Float[Array, "*batch T 2"] | None = None
+    links: Links | None = None
+    """Of a head whose method ``link`` was called."""
 
 
 class Encoder(nnx.Module):
@@ -204,7 +209,7 @@ class Encoder(nnx.Module):
         hidden = self._hidden(tokens, types, key_mask, global_mask, keys[0])
         pooled = None if self.pooler is None else self.pooler(hidden)
         read = pooled if self.config.head in POOLED else hidden
-        results = self.head(read, self.embedding.table(), keys[1])
+        results: dict[str, Any] = self.head(read, self.embedding.table(), keys[1])
         if question is not None:
             results = without_question(results, question)
         if self.config.head == "multiple_choice":

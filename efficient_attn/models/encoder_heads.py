@@ -1,4 +1,4 @@
-"""What an encoder's tokens become: logits of tokens, of classes, of the ends of an answer, or of choices.
+"""What an encoder's tokens become: logits of tokens, of classes, of the ends of an answer, or of choices; or links of mentions.
 
 References:
   Devlin et al., "BERT", 2019, section 4, and Liu et al., "RoBERTa", 2019: their released heads.
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from efficient_attn.models.coreference import CoreferenceHead
 from efficient_attn.nn.attention import linear
 from efficient_attn.nn.dropout import drop
 from efficient_attn.nn.feedforward import ACTIVATIONS, Activation, FeedForward
@@ -30,6 +31,7 @@ HeadName = Literal[
     "token_classification",
     "multiple_choice",
     "evidence",
+    "coreference",
 ]
 # Heads that read the pooler's result.
 POOLED: frozenset[str] = frozenset({"pooled_classification", "multiple_choice"})
@@ -202,5 +204,6 @@ HEADS: Mapping[str, Callable[..., nnx.Module]] = MappingProxyType(
         "token_classification": lambda c, rngs: TokenHead(c.width, len(c.labels), c.head_dropout, c.precision, rngs),
         "multiple_choice": lambda c, rngs: PooledHead(c.width, 1, c.head_dropout, c.precision, rngs),
         "evidence": lambda c, rngs: EvidenceHead(c.width, len(c.labels), c.head_activation, c.precision, rngs),
+        "coreference": lambda c, rngs: CoreferenceHead(c.width, c.linking, c.precision, rngs),
     }
 )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def drop(x: Float[Array, "B T F"], rate: float, key: jax.Array | None) -> Float[Array, "B T F"]:
+def drop(x: Float[Array, "*batch F"], rate: float, key: jax.Array | None) -> Float[Array, "*batch F"]:
     """Dropout of features at ``rate``; the input itself without a key or at rate 0."""
     if key is None or rate == 0.0:
         return x

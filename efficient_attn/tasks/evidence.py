@@ -35,11 +35,13 @@ class EvidenceLoss:
     """Nats of the answer's kind, of its place where it has one, and the mean of those of each title and of each sentence.
 
     Batches are those of ``EvidenceReading``: ``kinds`` ``[B]``, ``targets`` as of ``AnswerLoss``, ``marks`` ``[B, T]`` and
-    ``facts`` ``[B, T]``, 1 at the marks of what answers.
+    ``facts`` ``[B, T]``, 1 at the marks of what answers. Texts in parts, ``[B, P, T]``, are taken side by side, and the kind from
+    the mean of their logits.
     """
 
     def __call__(self, output: EncoderOutput, batch: Batch) -> Float[Array, " B"]:
         """One number a row."""
+        output, batch = _side_by_side(output, batch)
         placed = (batch["kinds"] == 0) & (batch["targets"][:, 0] >= 0).all(-1)
         some = jnp.where(placed[:, None, None], batch["targets"], 0)
         place = jnp.where(placed, AnswerLoss()(output, dict(batch) | {"targets": some}), 0.0)
@@ -52,6 +54,7 @@ class EvidenceLoss:
 
     def results(self, output: EncoderOutput, batch: Batch) -> dict[str, jax.Array]:
         """Logits of the kind, of both ends, and of every mark."""
+        output, batch = _side_by_side(output, batch)
         at = jnp.clip(batch["marks"].astype(jnp.int32) - 1, 0, 1)[..., None]
         marked = jnp.take_along_axis(output.evidence_logits, at, axis=-1)[..., 0]
         return {
@@ -66,6 +69,19 @@ class EvidenceLoss:
         facts = batch["facts"].astype(jnp.float32)
         losses = optax.sigmoid_binary_cross_entropy(output.evidence_logits[..., mark - 1], facts)
         return jnp.where(here, losses, 0.0).sum(-1) / jnp.maximum(here.sum(-1), 1)
+
+
+def _side_by_side(output: EncoderOutput, batch: Batch) -> tuple[EncoderOutput, Batch]:
+    """Parts as one text, where there are some."""
+    if batch["marks"].ndim == 2:
+        return output, batch
+    flat = lambda x: x.reshape(x.shape[0], -1, *x.shape[3:])  # noqa: E731
+    there = batch["valid"].any(-1)[..., None]
+    kind = jnp.where(there, output.logits, 0.0).sum(1) / jnp.maximum(there.sum(1), 1)
+    names = ("last_hidden_state", "start_logits", "end_logits", "evidence_logits")
+    rest = {name: flat(getattr(output, name)) for name in names}
+    whole = dict(batch) | {name: flat(batch[name]) for name in ("valid", "marks", "facts")}
+    return EncoderOutput(logits=kind, **rest), whole
 
 
 def evidence_scores(found: Mapping[str, Answered], right: Mapping[str, Answered]) -> dict[str, float]:

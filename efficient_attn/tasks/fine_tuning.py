@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efficient_attn.models import Encoder, EncoderOutput, Functional, Longformer
+from efficient_attn.models import Encoder, EncoderOutput, Functional, Layout, Longformer
 from efficient_attn.tasks.language_modelling import cross_entropy
 
 Batch = Mapping[str, Any]
@@ -93,12 +93,22 @@ class FineTuning:
 def outputs(model: Functional[Encoder], params: Any, batch: Batch, key: jax.Array | None = None) -> EncoderOutput:
     """What an encoder makes of a batch of texts.
 
-    Global tokens are the first ``shared`` ``[B]``, or those whose ``marks`` ``[B, T]`` are not 0, or the encoder's own choice.
+    Global tokens are the first ``shared`` ``[B]``, or those whose ``marks`` ``[B, T]`` are not 0, or the encoder's own choice. Of
+    documents with ``edges`` and the other fields of ``Layout`` mentions are linked.
     """
     module = model.module(params)
     types = batch["types"] if module.config.token_types > 1 else None
     masks = {"global_attention_mask": _globals(batch)} if isinstance(module.config.attention, Longformer) else {}
-    return module(batch["tokens"], batch["valid"], **masks, token_type_ids=types, key=key)
+    output = module(batch["tokens"], batch["valid"], **masks, token_type_ids=types, key=key)
+    return _linked(module.head, output, batch, key) if "edges" in batch else output
+
+
+def _linked(head: Any, output: EncoderOutput, batch: Batch, key: jax.Array | None) -> EncoderOutput:
+    """The same with the links of mentions, in documents whose layout a batch has."""
+    layout = Layout(**{field.name: batch[field.name] for field in dataclasses.fields(Layout)})
+    # The second half of its key is the head's in the encoder too.
+    own = None if key is None else jax.random.split(key)[1]
+    return dataclasses.replace(output, links=head.link(output.last_hidden_state, layout, own))
 
 
 def _globals(batch: Batch) -> jax.Array | None:

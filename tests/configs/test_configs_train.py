@@ -16,11 +16,13 @@ from efficient_attn.data import (
     GLUE,
     ByteWords,
     CopyFirst,
+    CoreferenceDocument,
     Denoising,
     HotpotQA,
     ImageClasses,
     ImageFolder,
     LabelledLines,
+    OntoNotes,
     Palette,
     PaletteImages,
     ParallelText,
@@ -30,6 +32,7 @@ from efficient_attn.data import (
     SubwordText,
     TextFiles,
     WikiHop,
+    write_clusters,
 )
 from efficient_attn.experiment import load_config, load_variants, parameters, train
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
@@ -123,6 +126,8 @@ def shrunken_texts(config, folder):
         return shrunken_candidates(config, folder)
     if isinstance(config.source, HotpotQA):
         return shrunken_paragraphs(config, folder)
+    if isinstance(config.source, OntoNotes):
+        return shrunken_documents(config, folder)
     texts = [{"text": "ab cd", "pair": "ef gh ij", "label": label} for label in config.model.labels * 8]
     write_lines(folder, texts)
     paired = config.source.table.texts[1:] if isinstance(config.source, GLUE) else []
@@ -143,6 +148,21 @@ def shrunken_paragraphs(config, folder):
     schedule = dataclasses.replace(config.schedule, warmup_steps=1)
     small = {"source": HotpotQA(path=str(folder)), "model": model, "tokenizer": str(folder), "schedule": schedule}
     return dataclasses.replace(config, **small, start=None, context=32, batch_size=8, eval_batch_size=8, steps=1)
+
+
+def shrunken_documents(config, folder):
+    """Documents of one sentence, in which two words are of the same thing."""
+    words = {"words": ("the", "ab", "is", "cd"), "speakers": ("-",) * 4, "sentences": (0,) * 4}
+    some = [CoreferenceDocument(name=f"nw/{n}", part="000", **words, clusters=(((0, 1), (3, 3)),)) for n in range(16)]
+    for name in OntoNotes(path=folder).files:
+        write_clusters(folder / name, some, [document.clusters for document in some])
+    linking = dataclasses.replace(config.model.linking, widest=3, hidden=8, antecedents=2)
+    model = dataclasses.replace(
+        small_encoder(config.model), vocab=write_tokenizer(folder), pad_token=1, linking=linking
+    )
+    schedule = dataclasses.replace(config.schedule, warmup_steps=1)
+    small = {"source": OntoNotes(path=str(folder)), "model": model, "tokenizer": str(folder), "schedule": schedule}
+    return dataclasses.replace(config, **small, start=None, context=8, batch_size=8, eval_batch_size=8, steps=1)
 
 
 def shrunken_candidates(config, folder):

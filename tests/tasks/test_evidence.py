@@ -9,6 +9,7 @@ import pytest
 from fine_tuned import SPECIAL, WORDS, write_tokenizer
 
 from efficient_attn.data import HotpotQA
+from efficient_attn.evidence_reading import Concluding
 from efficient_attn.fine_tuning_experiment import FineTuningExperiment
 from efficient_attn.models import EncoderConfig, EncoderOutput, Longformer
 from efficient_attn.nn.text_embedding import CountedPositions
@@ -80,6 +81,60 @@ def test_what_does_not_fit_is_left_out(folder):
     assert (examples.truncated, examples.lengths.tolist()) == (2, [16, 16])
     assert examples.arrays["tokens"][0, -2:].tolist() == [SIZE + 4, 2]
     assert examples.arrays["targets"][0, :2].tolist() == [[12, 13], [-1, -1]]
+
+
+def test_paragraphs_in_parts_with_the_question_before_each(folder):
+    config = experiment(folder, context=20, concluding=Concluding(parts=3))
+    split = config.source.load("train")
+    examples = config.reading.encoded(split)
+    q, q_end, t, t_end, s = range(SIZE, SIZE + 5)
+    words = lambda text: [number(word) for word in text.split()]  # noqa: E731
+    begin = [0, q, *words("is ab"), q_end]
+    first = [*begin, t, *words("the"), t_end, *words("ab cd"), s, *words("ef gh ij"), s, 2]
+    # The second and the third paragraph have room in one part.
+    second = [*begin, t, *words("of"), t_end, *words("gh ij kl"), s, t, *words("in"), t_end, *words("gh ij"), s, 2]
+    arrays = examples.arrays
+    assert examples.lengths.tolist() == [[len(first), len(second), 0]] * 2
+    assert examples.truncated == 0
+    assert arrays["tokens"][0].tolist() == [[*part, *[1] * (20 - len(part))] for part in (first, second, [])]
+    assert np.flatnonzero(arrays["marks"][0].ravel() == 1).tolist() == [5, 25, 32]
+    assert np.flatnonzero(arrays["facts"][0].ravel()).tolist() == [5, 14, 25, 31]
+    assert arrays["targets"][0, :3].tolist() == [[12, 13], [28, 29], [-1, -1]]
+    shapes = lambda batch: {name: (x.shape[1:], x.dtype) for name, x in batch.items()}  # noqa: E731
+    assert shapes(config.reading.blank()) == shapes(config.reading.batches(split).at(0))
+    # An answer and its sentences are found in their parts.
+    results = {name: np.zeros((2, 60), np.float32) for name in ("start_logits", "end_logits")}
+    results |= {"logits": np.eye(3, dtype=np.float32)[:2], "evidence_logits": arrays["facts"].reshape(2, -1) * 2.0 - 1}
+    results["start_logits"][0, 28] = results["end_logits"][0, 29] = 5
+    scores = config.reading.predictions(split, examples, results).scores
+    assert scores["joint_f1"] == 1.0
+
+
+def test_parts_are_learned_as_one_text_and_the_kind_by_their_mean():
+    rng = np.random.default_rng(3)
+    kind, start, end, marked = (
+        jnp.asarray(rng.normal(size=shape)) for shape in ((2, 3, 3), (2, 3, 4), (2, 3, 4), (2, 3, 4, 2))
+    )
+    logits = {"logits": kind, "start_logits": start, "end_logits": end, "evidence_logits": marked}
+    valid = np.ones((2, 3, 4), bool)
+    valid[0, 2] = False
+    batch = {
+        "targets": jnp.array([[[1, 5], [-1, -1]], [[10, 11], [2, 3]]]),
+        "kinds": jnp.array([0, 0]),
+        "valid": jnp.asarray(valid),
+        "marks": jnp.asarray(rng.integers(0, 4, (2, 3, 4)) * valid),
+        "facts": jnp.asarray(rng.integers(0, 2, (2, 3, 4)) * valid),
+    }
+    parts = EncoderOutput(last_hidden_state=jnp.zeros((2, 3, 4, 1)), pooler_output=jnp.zeros((2, 3, 1)), **logits)
+    flat = {name: x.reshape(2, 12, *x.shape[3:]) for name, x in logits.items() if name != "logits"}
+    mean = jnp.stack([kind[0, :2].mean(0), kind[1].mean(0)])
+    whole = EncoderOutput(last_hidden_state=jnp.zeros((2, 12, 1)), logits=mean, **flat)
+    one = batch | {name: batch[name].reshape(2, 12) for name in ("valid", "marks", "facts")}
+    np.testing.assert_allclose(EvidenceLoss()(parts, batch), EvidenceLoss()(whole, one), rtol=1e-6)
+    found, expected = EvidenceLoss().results(parts, batch), EvidenceLoss().results(whole, one)
+    assert {name: x.shape for name, x in found.items()} == {name: x.shape for name, x in expected.items()}
+    for name, x in expected.items():
+        np.testing.assert_allclose(found[name], x, rtol=1e-6)
 
 
 def test_the_loss_is_of_kind_place_titles_and_sentences():
@@ -176,6 +231,8 @@ def test_paragraphs_that_are_kept(folder):
 
 
 def test_choices_that_are_refused(folder):
+    with pytest.raises(ValueError, match=r"concluding\.parts must be at least 1, got 0"):
+        Concluding(parts=0)
     model = experiment(folder).model
     with pytest.raises(ValueError, match="labels should be these"):
         experiment(folder, model=dataclasses.replace(model, labels=("yes", "no")))
