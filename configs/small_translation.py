@@ -8,7 +8,8 @@ Command: python train.py configs/small_translation.py --workdir runs/small_trans
 Data: a folder of parallel text, docs/data.md; some tens of thousands of pairs.
 Metric: cased BLEU by sacreBLEU, tokenised by 13a, and chrF; beside them the BLEU of leaving sentences in their own language.
 Hardware: 2 CPU cores, 0.7 s a step beside other work. Measured: 17.5 BLEU on held-out English to German after 2,300 steps, where
-  leaving it in English has 7.2; docs/measurements.md. The variants: not run.
+  leaving it in English has 7.2. After 1,200 steps the variants have 9.1 to 12.7 on the test sentences, the Transformer 10.9; all in
+  docs/measurements.md.
 """
 
 import dataclasses

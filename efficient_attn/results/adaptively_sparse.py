@@ -33,7 +33,8 @@ TRANSLATION = Table(
         for (weights, suffix), figure in zip(_WEIGHTS.items(), figures, strict=True)
     ),
     note="IWSLT'17 De-En, KFTT Ja-En, WMT'16 Ro-En, WMT'14 En-De. Pieces are made first: "
-    "`python -m efficient_attn tokenizer CONFIG`.",
+    "`python -m efficient_attn tokenizer CONFIG`. Both entmaxes at a small size: "
+    "[measurements](measurements.md#a-small-transformer-that-translates).",
 )
 
 

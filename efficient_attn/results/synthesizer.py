@@ -52,7 +52,8 @@ def _translation(key: str, language: str, metric: str, quoted: str, place: int, 
             *map(row, _ROWS),
         ),
         note="BLEU in percent. The column of parameters is inconsistent in itself. Pieces are made first: "
-        "`python -m efficient_attn tokenizer CONFIG`.",
+        "`python -m efficient_attn tokenizer CONFIG`. All rows at a small size: "
+        "[measurements](measurements.md#a-small-transformer-that-translates).",
     )
 
 
