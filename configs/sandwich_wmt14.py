@@ -3,8 +3,8 @@
 Row: Press, Smith and Levy 2020, section 5: 28.74 BLEU in turn, and no gain from any sandwich, of the encoder or of the decoder.
 Before: `python -m efficient_attn tokenizer configs/sandwich_wmt14.py`, which learns 37,000 pieces of both languages.
 Command: python train.py configs/sandwich_wmt14.py --workdir runs/sandwich_wmt14
-  That is the encoder's with k=3. :encoder_k1 to :encoder_k5 and :decoder_k1 to :decoder_k5 (VARIANTS) are the others, and :k0 is
-  in turn, each in a workdir of its own.
+  That is the encoder's with k=3. :encoder_k1, :encoder_k2, :encoder_k4, :encoder_k5 and :decoder_k1 to :decoder_k5 (VARIANTS) are
+  the others, and :k0 is in turn, each in a workdir of its own.
 Metric: as of configs/transformer_wmt14_ende.py.
 Recipe: that of configs/transformer_wmt14_ende.py:big. In the decoder, the attention to the source goes with the attention to the
   target: an s of an order is both.

@@ -37,7 +37,10 @@ def restore(config: Recipe, workdir: str, shardings: Callable[[Any], Any] | None
         mine = config.parametrised(plain(config.model))
         differing = [k for k in mine if json.dumps(mine[k]) != json.dumps(before[k])] + config.unlike(learned)
         if saved is not None and differing:
-            raise ValueError(f"{workdir} was trained with another model: {', '.join(differing)} differ")
+            raise ValueError(
+                f"{workdir} was trained with another model: {', '.join(differing)} differ; name the config of that run, with "
+                "what was changed on the command line written into it"
+            )
         return _average(checkpoints, config.average_last, shardings), step
 
 
@@ -132,11 +135,11 @@ def _last(workdir: str) -> Iterator[tuple[training.Checkpoints, int]]:
     """
     directory = Path(workdir) / "checkpoints"
     if not directory.is_dir():
-        raise FileNotFoundError(f"{workdir} has no checkpoints: train first, with train.py --workdir {workdir}")
+        raise FileNotFoundError(f"{workdir} has no checkpoints: train first, with train.py CONFIG --workdir {workdir}")
     with training.Checkpoints(directory) as checkpoints:
         steps = checkpoints.steps()
         if not steps:
             raise FileNotFoundError(
-                f"{directory} has no complete checkpoint: train first, with train.py --workdir {workdir}"
+                f"{directory} has no complete checkpoint: train first, with train.py CONFIG --workdir {workdir}"
             )
         yield checkpoints, steps[-1]

@@ -161,6 +161,8 @@ def _linformer(args: Args) -> None:
     """What Linformer saves of dense attention, or the singular values that let it."""
     from efficient_attn.commands import bench_linformer
 
+    if args.workdir is not None and not args.spectrum:
+        raise ValueError("--workdir is of the trained model that --spectrum looks at; without it nothing is read there")
     if args.spectrum:
         bench_linformer.spectrum(args.config, args.workdir, args.text, args.texts, args.picture)
     else:

@@ -17,7 +17,7 @@ from efficient_attn.data import StandardLibrary, TokenizedText, TokenStream
 from efficient_attn.experiment import load_config, restore
 from efficient_attn.models import Encoder, Functional, encoder_of
 from efficient_attn.pretrained import load_pretrained
-from efficient_attn.training.curve import empty_figure
+from efficient_attn.training.curve import check_picture, empty_figure
 
 # As long as the texts of the paper's figure, where a checkpoint takes so many tokens.
 _TOKENS = 512
@@ -60,6 +60,7 @@ def spectrum(config: str, workdir: str | None, text: Path | None, texts: int, pi
         raise ValueError(_WANTED)
     if texts < 1:
         raise ValueError(f"texts must be at least 1, got {texts}")
+    check_picture(picture)
     if picture is not None:
         empty_figure(1.0, 1.0)
     folder = Path(workdir).expanduser()

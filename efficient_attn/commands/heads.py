@@ -22,7 +22,7 @@ from jaxtyping import Float
 from efficient_attn.data import TokenStream
 from efficient_attn.experiment import load_language_model, restore
 from efficient_attn.models import attention_weights, learned_alphas
-from efficient_attn.training.curve import empty_figure
+from efficient_attn.training.curve import check_picture, empty_figure
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Args:
     def __post_init__(self):
         if self.texts < 1:
             raise ValueError(f"texts must be at least 1, got {self.texts}")
+        check_picture(self.picture)
 
 
 def main(args: Args) -> None:

@@ -42,4 +42,12 @@ class Processes:
 def _connect(*where) -> None:
     # Its handler of SIGTERM would take the place of the trainer's, which agrees on a step by itself.
     jax.config.update("jax_enable_preemption_service", False)
-    jax.distributed.initialize(*where)
+    try:
+        jax.distributed.initialize(*where)
+    except ValueError as error:
+        if where:
+            raise
+        raise ValueError(
+            "cluster: none that JAX knows was found here (Cloud TPU, GKE, SLURM, MPI); say --coordinator HOST:PORT "
+            f"--processes N --process I ({error})"
+        ) from error

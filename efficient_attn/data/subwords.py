@@ -28,7 +28,9 @@ PAD, EOS, UNK, BOS = range(4)
 """Tokens of the models written here: padding, end, unknown and beginning, all distinct."""
 # Sentences that are split into pieces at once.
 _CHUNK = 1 << 14
-_REMEDY = "make it with `python -m efficient_attn tokenizer CONFIG`"
+_REMEDY = (
+    "make it with `python -m efficient_attn tokenizer CONFIG`, of this config or of the one that its docstring names"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

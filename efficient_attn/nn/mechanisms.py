@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from efficient_attn.nn.attention import Attention, SelfAttention
 from efficient_attn.nn.block_linformer_attention import BlockLinformer, BlockLinformerAttention
@@ -86,7 +86,8 @@ def check_causal(mechanism: Any) -> None:
             if isinstance(mechanism, Linformer)
             else ""
         )
-        raise ValueError(f"{type(mechanism).__name__} is for an Encoder, not for a decoder{reason}")
+        known = ", ".join(kind.__name__ for kind in get_args(Mechanism))
+        raise ValueError(f"a decoder's attention is one of {known}; got {type(mechanism).__name__}{reason}")
 
 
 # Mechanisms whose tokens need more of the sequence than a device of a sharded one has.

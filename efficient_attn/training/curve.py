@@ -32,6 +32,12 @@ def draw_curve(workdir: Path) -> Path:
     return path
 
 
+def check_picture(path: Path | None) -> None:
+    """A ValueError if a picture is to go to a file that is neither a PNG nor an SVG."""
+    if path is not None and path.suffix.lower() not in (".png", ".svg"):
+        raise ValueError(f"a picture is a .png or .svg, got {path}")
+
+
 def draw_curves(workdirs: Sequence[Path], path: Path, *, smooth: int = 5) -> None:
     """Draws the training losses of several runs into one picture.
 

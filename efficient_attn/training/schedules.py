@@ -10,6 +10,7 @@ decay to zero still moves. ``final`` is a fraction of the peak.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -124,8 +125,8 @@ class Schedule:
     """The step at which the decay ends; ``None``: the last step of the run. Set it to train past the end."""
 
     def __post_init__(self):
-        if self.peak <= 0:
-            raise ValueError(f"peak is the highest learning rate and must be positive; got {self.peak}")
+        if not 0 < self.peak < math.inf:
+            raise ValueError(f"peak is the highest learning rate and must be positive and finite; got {self.peak}")
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps must not be negative; got {self.warmup_steps}")
 

@@ -32,7 +32,7 @@ def check_workdir(workdir: str | os.PathLike, learned: Mapping[str, Any], runs: 
         lines = [f"  {name}: {there} there, {here} here" for name, (there, here) in pairs.items() if there != here]
         if lines:
             raise ValueError(
-                f"{workdir} holds another experiment; use another workdir, or its settings:\n" + "\n".join(lines)
+                f"{workdir} holds another experiment; use another workdir, or its settings\n" + "\n".join(lines)
             )
     if jax.process_index() == 0:
         write_json(path, {"learned": learned, "runs": runs})
