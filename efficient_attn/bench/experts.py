@@ -41,7 +41,9 @@ class Row:
 class Expanded(MoE):
     """The same results by XLA's ragged product, which computes every expert on every row where it has no kernel for it."""
 
-    def _of_all(self, x: Float[Array, "G S D"], choices: routing.Choices) -> tuple[jax.Array, jax.Array]:
+    def _of_all(
+        self, spec: jax.P | None, x: Float[Array, "G S D"], choices: routing.Choices
+    ) -> tuple[jax.Array, jax.Array]:
         experts = self.experts.number
         blocks = routing.place_in_blocks(choices, experts, 1)
         rows = routing.dispatch_to_blocks(x, blocks, 1)
