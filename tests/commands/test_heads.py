@@ -46,8 +46,15 @@ def test_a_run_is_looked_at_and_drawn(tmp_path, capsys):
 
 
 @pytest.mark.fast
-def test_no_texts_are_refused(capsys):
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--texts", "0"], "texts must be at least 1, got 0"),
+        (["--picture", "x.gif"], "a picture is a .png or .svg, got x.gif"),
+    ],
+)
+def test_bad_flags_are_refused(capsys, flags, said):
     with pytest.raises(SystemExit) as stopped:
-        main(["heads", "configs/small_entmax.py", "--workdir", "none", "--texts", "0"])
+        main(["heads", "configs/small_entmax.py", "--workdir", "none", *flags])
     assert stopped.value.code == 2
-    assert "texts must be at least 1, got 0" in capsys.readouterr().err
+    assert said in capsys.readouterr().err

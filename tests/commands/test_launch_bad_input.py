@@ -157,6 +157,7 @@ CASES = {
     "window below 0": (training("--model.attention.patterns Window(left=-1)"), "-1"),
     "heads of PerHead": (training("--model.attention.patterns PerHead([Causal()])"), "for each of 2 heads, got 1"),
     "negative rate": (training("--schedule.peak -1"), "-1"),
+    "a rate that is no number": (training("--schedule.peak nan"), "must be positive and finite; got nan"),
     "empty workdir": ("train {config} --workdir=", "--workdir must name a folder, got ''"),
     "unknown flag": (training("--stepz 3"), "stepz"),
     "a word for a number": (training("--steps many"), "many"),

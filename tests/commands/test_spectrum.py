@@ -89,11 +89,20 @@ def test_a_checkpoint_reads_a_text(tmp_path, capsys):
         ([], "needs a trained model: --workdir DIR of a run of --config FILE"),
         (["--workdir", "no/such/folder"], "there is no no/such/folder: bench linformer --spectrum needs"),
         (["--workdir", ".", "--texts", "0"], "texts must be at least 1, got 0"),
+        (["--workdir", ".", "--picture", "x.gif"], "a picture is a .png or .svg, got x.gif"),
     ],
-    ids=["no model", "no folder", "no texts"],
+    ids=["no model", "no folder", "no texts", "no picture"],
 )
 def test_what_is_wanted_is_said(arguments, said, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["bench", "linformer", "--spectrum", *arguments])
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.fast
+def test_a_workdir_without_a_spectrum_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", "linformer", "--workdir", "runs/mine"])
+    assert stopped.value.code == 2
+    assert "--workdir is of the trained model that --spectrum looks at" in capsys.readouterr().err
