@@ -198,7 +198,7 @@ def test_choices_that_do_not_fit_are_refused(choices, reason):
 
 @pytest.mark.fast
 def test_what_a_linformer_cannot_do_is_refused():
-    with pytest.raises(ValueError, match=r"not for a decoder: each compressed key mixes all .* BlockLinformer is"):
+    with pytest.raises(ValueError, match=r"got Linformer: each compressed key mixes all .* BlockLinformer is"):
         check_causal(Linformer(length=LENGTH, slots=(4,)))
     short = Linformer(length=LENGTH - 1, slots=(4,))
     with pytest.raises(ValueError, match="the Linformer is for up to 15 tokens, got 16"):

@@ -22,7 +22,7 @@ CASES = {
         r"schedule.warmup_steps=11 is longer than the schedule's 10 steps",
     ),
     "negative warm-up": (lambda: training.Schedule(peak=1.0, warmup_steps=-1), r"warmup_steps .* got -1"),
-    "no rate": (lambda: training.Schedule(peak=0.0), r"peak .* positive; got 0.0"),
+    "no rate": (lambda: training.Schedule(peak=0.0), r"peak .* positive and finite; got 0.0"),
     "final above peak": (lambda: training.Cosine(final=1.5), r"fraction of the peak rate, in \[0, 1\]; got 1.5"),
     "no power": (lambda: training.Polynomial(power=0.0), r"power must be positive"),
     "b2": (lambda: training.AdamW(b2=1.0), r"b2 must be in \[0, 1.0\); got 1.0"),
