@@ -22,10 +22,10 @@ from jaxtyping import Array, Float
 
 from efficient_attn.bench.apart import measure_apart
 from efficient_attn.bench.timing import median_ms
-from efficient_attn.nn.attention import join_heads, split_heads
 from efficient_attn.nn.encoder_attention import EncoderAttention
 from efficient_attn.nn.encoder_block import EncoderBlock
 from efficient_attn.nn.feedforward import FeedForward
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.linformer_attention import Linformer, LinformerAttention
 from efficient_attn.nn.stack import Stack

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from efficient_attn.kernels import RelativeBias, attend
 from efficient_attn.nn.cache import AnyCache, Cache, empty_cache
 from efficient_attn.nn.given import Given
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.positions import rotate
 from efficient_attn.ops.weights import weights_of
@@ -70,16 +71,6 @@ def linear(precision: Precision, bias: bool, rngs: nnx.Rngs) -> functools.partia
     """What makes projections of these formats."""
     formats = {"dtype": jnp.dtype(precision.compute), "param_dtype": jnp.dtype(precision.parameters)}
     return functools.partial(nnx.Linear, use_bias=bias, rngs=rngs, **formats)
-
-
-def split_heads(x: Float[Array, "B T F"], heads: int) -> Float[Array, "B T N H"]:
-    """Features dealt out to heads."""
-    return x.reshape(*x.shape[:2], heads, x.shape[2] // heads)
-
-
-def join_heads(x: Float[Array, "B T N H"]) -> Float[Array, "B T F"]:
-    """The heads' features side by side: the inverse of ``split_heads``."""
-    return x.reshape(*x.shape[:2], -1)
 
 
 def lying(pattern: Pattern, given: Given) -> dict[str, Any]:

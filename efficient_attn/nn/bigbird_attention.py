@@ -10,7 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Int32
 
 from efficient_attn.kernels import attend
-from efficient_attn.nn.attention import join_heads, linear, split_heads
+from efficient_attn.nn.attention import linear
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.bigbird import bigbird_attention, draw_blocks, draw_early_blocks
 from efficient_attn.patterns.algebra import Full, Pattern, whole_number

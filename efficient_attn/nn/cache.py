@@ -5,6 +5,8 @@ query that may see it, then the slot is given to a new key. A window of ``w`` ke
 and the summary columns, whatever the length. A strided pattern needs all keys, but each query only those of its own residue: these
 lie side by side, and no others are read.
 
+Heads and their features share one axis: by themselves 64 features take the room of the 128 that a row of a TPU's memory has.
+
 The caches of a stack's layers lie stacked. A token is written into its own layer and slot and nothing else is moved, so that what a
 token costs does not grow with what is kept.
 """
@@ -17,8 +19,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int
 
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.patterns.algebra import Pattern, union_of_heads
 from efficient_attn.patterns.box import Box
 from efficient_attn.patterns.layout import folded
@@ -53,8 +56,8 @@ class Cache:
         """The cache with one token's key and value ``[B, 1, K, H]`` in ``slot``."""
         return dataclasses.replace(
             self,
-            key=_put(self.key, self.layer, _together(key), slot, 1),
-            value=_put(self.value, self.layer, _together(value), slot, 1),
+            key=_put(self.key, self.layer, join_heads(key), slot, 1),
+            value=_put(self.value, self.layer, join_heads(value), slot, 1),
             positions=_put(self.positions, self.layer, position[None], slot, 0),
         )
 
@@ -62,7 +65,7 @@ class Cache:
         """What the query whose own key is in ``slot`` may see, of its layer."""
         size = self.positions.shape[-1] if self.run is None else self.run
         first = slot // size * size
-        key, value = (_apart(_cut(x, self.layer, first, size, 1), self.heads) for x in (self.key, self.value))
+        key, value = (split_heads(_cut(x, self.layer, first, size, 1), self.heads) for x in (self.key, self.value))
         return Seen(key, value, _cut(self.positions, self.layer, first, size, 0))
 
     def chosen(self, rows: Int[Array, " B"]) -> "Cache":
@@ -94,7 +97,7 @@ class HashedCache:
 
     def write(self, slot: jax.Array, query_key: jax.Array, value: jax.Array, buckets: jax.Array) -> "HashedCache":
         """The cache with one token's query, value and buckets ``[B, 1, N, ...]`` in ``slot``, its position."""
-        put = lambda old, new: _put(old, self.layer, _together(new), slot, 1)  # noqa: E731
+        put = lambda old, new: _put(old, self.layer, join_heads(new), slot, 1)  # noqa: E731
         return dataclasses.replace(
             self,
             query_key=put(self.query_key, query_key),
@@ -105,7 +108,7 @@ class HashedCache:
     def seen(self) -> SeenHashed:
         """All slots of its layer."""
         held = self.query_key, self.value, self.buckets
-        return SeenHashed(*(_apart(_of_layer(x, self.layer), self.heads) for x in held))
+        return SeenHashed(*(split_heads(_of_layer(x, self.layer), self.heads) for x in held))
 
 
 class SeenBlock(NamedTuple):
@@ -138,10 +141,10 @@ class BlockCache:
         """The cache after one token: key and value ``[B, 1, K, H]``, and its parts of its block's slots ``[B, k, K, H]``."""
         block, slots = self.key.shape[-2], parts[0].shape[1]
         place, first = position % block, position // block * slots
-        put = lambda x, new: _put(x, self.layer, _together(new), place, 1)  # noqa: E731
+        put = lambda x, new: _put(x, self.layer, join_heads(new), place, 1)  # noqa: E731
 
         def add(x: jax.Array, part: jax.Array) -> jax.Array:
-            return _put(x, self.layer, _cut(x, self.layer, first, slots, 1) + _together(part), first, 1)
+            return _put(x, self.layer, _cut(x, self.layer, first, slots, 1) + join_heads(part), first, 1)
 
         return dataclasses.replace(
             self,
@@ -154,7 +157,7 @@ class BlockCache:
     def seen(self) -> SeenBlock:
         """All of its layer."""
         held = self.key, self.value, self.slot_key, self.slot_value
-        return SeenBlock(*(_apart(_of_layer(x, self.layer), self.heads) for x in held))
+        return SeenBlock(*(split_heads(_of_layer(x, self.layer), self.heads) for x in held))
 
 
 @jax.tree_util.register_dataclass
@@ -265,15 +268,6 @@ def empty_hashed_cache(slots: int, batch: int, heads: int, sizes: tuple[int, int
     """A cache without a token; ``sizes`` are those of heads of queries and of values."""
     query_key, value = (jnp.zeros((batch, slots, heads * size), dtype) for size in sizes)
     return HashedCache(query_key, value, jnp.zeros((batch, slots, heads * rounds), jnp.int32), heads)
-
-
-def _together(x: Shaped[Array, "B S K H"]) -> Shaped[Array, "B S KH"]:
-    """Heads and features in one axis: by themselves 64 features take the room of the 128 that a row of a TPU's memory has."""
-    return x.reshape(*x.shape[:2], -1)
-
-
-def _apart(x: Shaped[Array, "B S KH"], heads: int) -> Shaped[Array, "B S K H"]:
-    return x.reshape(*x.shape[:2], heads, -1)
 
 
 def _put(whole: jax.Array, layer: jax.Array | None, new: jax.Array, slot: jax.Array, axis: int) -> jax.Array:

@@ -13,7 +13,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from efficient_attn.kernels import RelativeBias, attend
-from efficient_attn.nn.attention import join_heads, linear, split_heads
+from efficient_attn.nn.attention import linear
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.weights import weights_of
 from efficient_attn.patterns.algebra import Pattern

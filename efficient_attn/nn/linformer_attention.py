@@ -20,7 +20,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from efficient_attn.kernels import attend
-from efficient_attn.nn.attention import join_heads, linear, split_heads
+from efficient_attn.nn.attention import linear
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.linformer import compress, convolve, max_pool, mean_pool, slot_mask
 from efficient_attn.patterns.algebra import Full, Pattern, whole_number

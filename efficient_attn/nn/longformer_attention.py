@@ -10,7 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels import attend
-from efficient_attn.nn.attention import join_heads, linear, split_heads
+from efficient_attn.nn.attention import linear
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.longformer import GlobalTokens, Sight, attend_globally, attend_locally, find_globals
 from efficient_attn.patterns.algebra import Full, Pattern, whole_number

@@ -16,8 +16,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efficient_attn.nn.attention import join_heads, linear, split_heads
+from efficient_attn.nn.attention import linear
 from efficient_attn.nn.cache import Cache
+from efficient_attn.nn.heads import join_heads, split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.ops.adaptive_span import adaptive_span_attention, span_limit
 from efficient_attn.patterns.algebra import Pattern

@@ -19,9 +19,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from efficient_attn.kernels import RelativeBias, attend
-from efficient_attn.nn.attention import Attention, biased, dropping, linear, lying, split_heads
+from efficient_attn.nn.attention import Attention, biased, dropping, linear, lying
 from efficient_attn.nn.cache import Cache
 from efficient_attn.nn.given import Given
+from efficient_attn.nn.heads import split_heads
 from efficient_attn.nn.initializers import Initialization
 from efficient_attn.nn.sparse import Sparse
 from efficient_attn.nn.synthesizer_scores import (
